@@ -1,0 +1,33 @@
+"""Package metadata; the build system and the tools' settings are in pyproject.toml."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+TOOLS = ("harden", "distill", "export", "evaluate", "pipeline")
+
+setup(
+    name="tfharden",
+    version="0.1.0",
+    description="Harden Keras 3 image classifiers, compress them without losing the hardening, attack the TFLite file",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["tfharden", "tfharden.*"]), "tfharden.tools"],
+    package_dir={"tfharden.tools": "tools"},
+    package_data={"tfharden": ["py.typed"], "tfharden.evaluation": ["*.html.j2"]},
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "ai-edge-litert>=2.3,<2.4",
+        "numpy>=2.1,<3",
+        "absl-py>=1.4,<3",
+        "scikit-learn>=1.6,<2",
+        "matplotlib>=3.10,<4",
+        "Jinja2>=3.1,<4",
+    ],
+    extras_require={"test": ["pytest>=8,<10", "ruff>=0.9"]},
+    entry_points={"console_scripts": [f"tfharden-{tool} = tfharden.tools.{tool}:run" for tool in TOOLS]},
+)

@@ -1,0 +1,1 @@
+"""Harden image classifiers, make them small, and attack the file that ships."""
