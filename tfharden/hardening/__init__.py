@@ -1,0 +1,6 @@
+"""Adversarial training inside `fit`."""
+
+from tfharden.hardening import objectives
+from tfharden.hardening.robust_model import RobustModel
+
+__all__ = ["RobustModel", "objectives"]

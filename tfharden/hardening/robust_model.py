@@ -1,0 +1,161 @@
+"""Adversarial training as a Keras model: the attack runs inside `train_step`, everything else is `fit`."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import keras
+import tensorflow as tf
+
+from tfharden.attacks import GradientAttack
+from tfharden.classifiers import logits_of
+from tfharden.configurable import registered
+from tfharden.errors import InputError
+from tfharden.hardening.objectives import Madry, Objective, Outcome
+from tfharden.losses import cross_entropy
+
+
+@registered
+class RobustModel(keras.Model):
+    """A classifier that `fit` trains against an attack, and that `evaluate` measures clean and attacked.
+
+    `compile(optimizer, metrics=[...])` takes no loss: the objective is the loss. Logs hold `loss` and
+    `robust_accuracy`, and the compiled metrics on clean images wherever clean logits were computed: always in
+    `evaluate` and validation, in training only if the objective uses them.
+
+    Args:
+        model: built classifier to harden, `[batch, ...]` to logits or softmax; `.model` is what to keep.
+        attack: makes the training examples, in inference mode, one restart a step; None trains on clean images.
+        objective: turns clean and adversarial images into a loss.
+        seed: of the attack's random starts.
+        name: name of the trainer.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        attack: GradientAttack | None,
+        objective: Objective | None = None,
+        *,
+        seed: int = 0,
+        name: str | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(name=name or f"robust_{model.name}", **kwargs)
+        self.model = model
+        self.attack = attack
+        self.objective = Madry() if objective is None else objective
+        self.seed = seed
+        bounds = (0.0, 1.0) if attack is None else attack.threat.bounds
+        self._to_logits, _ = logits_of(model, bounds)
+        self._seeds = keras.random.SeedGenerator(seed)
+        self._robust_accuracy = keras.metrics.SparseCategoricalAccuracy(name="robust_accuracy")
+        self.built = True
+
+    def compile(self, optimizer: Any = "adam", loss: Any = None, **kwargs: Any) -> None:  # noqa: ANN401
+        """Keras' `compile` without a loss.
+
+        Raises:
+            InputError: a loss was given.
+        """
+        if loss is not None:
+            raise InputError("compile() takes no loss here: give RobustModel an objective instead")
+        super().compile(optimizer=optimizer, **kwargs)
+        if self._compile_metrics is not None:
+            # Keras would build them at the first update, which an objective without clean logits never makes.
+            _, classes = self.model.output_shape
+            self._compile_metrics.build(keras.KerasTensor((None,), "int32"), keras.KerasTensor((None, classes)))
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The plain model's own outputs."""
+        return self.model(x, training=training)
+
+    def logits_fn(self, x: tf.Tensor) -> tf.Tensor:
+        """Logits in inference mode, as the attack sees them."""
+        return self._to_logits(self.model(x, training=False))
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
+        """One attack, one descent."""
+        x, y, sample_weight = _unpack(data)
+        x_adversarial = self._perturb(x, y)
+        with tf.GradientTape() as tape:
+            outcome = self.objective_outcome(x, x_adversarial, y)
+            loss = self._reduce(outcome.loss, sample_weight)
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+        return self._logs(loss, outcome, y, sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
+        """Cross entropy on attacked images, and accuracy on clean and attacked ones."""
+        x, y, sample_weight = _unpack(data)
+        clean = self.logits_fn(x)
+        adversarial = clean if self.attack is None else self.logits_fn(self._perturb(x, y))
+        outcome = Outcome(cross_entropy(adversarial, y), clean, None if self.attack is None else adversarial)
+        return self._logs(self._reduce(outcome.loss, sample_weight), outcome, y, sample_weight)
+
+    def objective_outcome(self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
+        """Loss and logits of one training step; what trainers with more than an objective override."""
+
+        def forward(images: tf.Tensor) -> tf.Tensor:
+            return self._to_logits(self.model(images, training=True))
+
+        return self.objective(forward, x, x_adversarial, y)
+
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        """Keras' own metrics, and the robust accuracy."""
+        return [*super().metrics, self._robust_accuracy]
+
+    def _perturb(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        if self.attack is None:
+            return x
+        return self.attack.perturb(self.logits_fn, x, y, self._seeds.next())
+
+    def _reduce(self, loss: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+        """Sum over the batch by its size, as Keras' losses do, and the model's own regularisers."""
+        if sample_weight is not None:
+            loss = loss * tf.cast(sample_weight, loss.dtype)
+        return tf.add_n([tf.reduce_mean(loss), *self.model.losses])
+
+    def _logs(
+        self, loss: tf.Tensor, outcome: Outcome, y: tf.Tensor, sample_weight: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(y)[0])
+        logs = {"loss": self._loss_tracker.result()}
+        if outcome.clean_logits is not None:
+            logs |= self.compute_metrics(None, y, outcome.clean_logits, sample_weight)
+        if outcome.adversarial_logits is not None:
+            self._robust_accuracy.update_state(y, outcome.adversarial_logits, sample_weight)
+            logs["robust_accuracy"] = self._robust_accuracy.result()
+        else:
+            logs.pop("robust_accuracy", None)
+        return logs
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        parts = {"model": self.model, "attack": self.attack, "objective": self.objective}
+        return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()} | {
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Callable] | None = None) -> Self:
+        """The trainer that `get_config` described."""
+        del custom_objects
+        parts = {
+            name: keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+            for name, value in config.items()
+        }
+        return cls(**parts)
+
+
+def _unpack(data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:  # noqa: ANN401
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if y is None:
+        raise InputError("adversarial training needs labels: give fit() x and y")
+    if len(y.shape) == 2 and y.shape[-1] == 1:  # noqa: PLR2004 - a column of labels
+        y = y[:, 0]
+    if len(y.shape) != 1:
+        raise InputError(f"labels have the shape {y.shape}: give one class number an image, not one-hot rows")
+    return tf.cast(x, tf.float32), y, sample_weight

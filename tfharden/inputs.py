@@ -1,0 +1,58 @@
+"""Checks on images and labels from outside, each with one clear line."""
+
+import numpy as np
+
+from tfharden.errors import InputError
+from tfharden.threats import TOLERANCE
+
+Examples = tuple[np.ndarray, np.ndarray]
+
+
+def check_images(images: np.ndarray, shape: tuple[int, ...], bounds: tuple[float, float]) -> np.ndarray:
+    """The images as float32 `[n, *shape]`, once they are known to fit a model that takes `shape` within `bounds`.
+
+    Raises:
+        InputError: no images, another shape, NaN or infinity, values outside the bounds.
+    """
+    images = np.asarray(images)
+    if images.dtype.kind not in "fiub":
+        raise InputError(f"images are of type {images.dtype}: give numbers")
+    if images.size == 0:
+        raise InputError("the dataset is empty: there is no image in it")
+    if images.shape[1:] != tuple(shape):
+        raise InputError(f"images have the shape {images.shape[1:]}, the model takes {tuple(shape)}")
+    images = images.astype(np.float32)
+    wrong = np.count_nonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))
+    if wrong:
+        raise InputError(f"{wrong} of {len(images)} images hold NaN or infinity: every value has to be finite")
+    low, high = bounds
+    smallest, largest = float(images.min()), float(images.max())
+    if smallest < low - TOLERANCE or largest > high + TOLERANCE:
+        raise InputError(
+            f"images span [{smallest:g}, {largest:g}], the model takes [{low:g}, {high:g}]: scale the images, "
+            f"or state the model's own range (--input_range, bounds=)"
+        )
+    return images
+
+
+def check_labels(labels: np.ndarray, count: int, num_classes: int) -> np.ndarray:
+    """The labels as int32 `[count]`, once they are known to lie in 0 .. num_classes - 1.
+
+    Raises:
+        InputError: another number of labels than images, fractions, one-hot rows, labels outside the classes.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - a column, as CIFAR-10 has it
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise InputError(f"labels have the shape {labels.shape}: give one class number an image, [{count}]")
+    if len(labels) != count:
+        raise InputError(f"there are {count} images and {len(labels)} labels: give one label an image")
+    if labels.dtype.kind not in "iuf" or not np.array_equal(labels, np.round(labels)):
+        raise InputError("labels have to be whole class numbers")
+    if count and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise InputError(
+            f"labels span [{int(labels.min())}, {int(labels.max())}], the model has {num_classes} classes "
+            f"(0 to {num_classes - 1})"
+        )
+    return labels.astype(np.int32)

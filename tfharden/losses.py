@@ -1,0 +1,45 @@
+"""Losses as pure functions of `(logits [batch, classes], labels [batch])` that return one value an example, `[batch]`.
+
+Attacks climb them, training descends them; whoever calls decides how to reduce. Everything is float32, whatever the
+model computes in.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfharden.configurable import registered
+
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@registered
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """-log softmax(z)_y."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), tf.cast(logits, tf.float32))
+
+
+@registered
+def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """max_{i != y} z_i - z_y: positive where the model errs (Carlini and Wagner 2017, f_6 with its sign turned)."""
+    logits = tf.cast(logits, tf.float32)
+    truth = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
+    others = tf.where(truth, logits.dtype.min, logits)
+    return tf.reduce_max(others, axis=-1) - tf.gather(logits, tf.cast(labels, tf.int32), batch_dims=1)
+
+
+@registered
+def difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """DLR: -(z_y - max_{i != y} z_i) / (z_(1) - z_(3)), blind to shift and scale of the logits (Croce and Hein 2020).
+
+    Needs at least three classes.
+    """
+    largest = tf.math.top_k(tf.cast(logits, tf.float32), k=3).values
+    return margin(logits, labels) / (largest[:, 0] - largest[:, 2] + 1e-12)
+
+
+def kl_divergence(target_logits: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """KL(softmax(target) || softmax(logits)) = sum_i p_i (log p_i - log q_i), from logits, `[batch]`."""
+    target = tf.nn.log_softmax(tf.cast(target_logits, tf.float32))
+    estimate = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+    return tf.reduce_sum(tf.exp(target) * (target - estimate), axis=-1)

@@ -1,0 +1,107 @@
+"""Small reference architectures by name: plain Functional models that end in logits and export to built-in operators.
+
+Every one takes images of any size and channels and names its stages `conv1`, `conv2`, ... (feature losses refer to
+them) and its last layer `logits`.
+"""
+
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+from tfharden.errors import InputError
+
+Shape = tuple[int, ...]
+
+
+def cnn(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "cnn") -> keras.Model:
+    """Three 3x3 convolutions of width, 2 width and 2 width channels, two poolings, one dense layer of 4 width.
+
+    Args:
+        input_shape: (height, width, channels).
+        num_classes: number of logits.
+        width: channels of the first stage; parameters grow with its square.
+        name: the model's name.
+    """
+    inputs = keras.Input(input_shape, name="image")
+    x = _conv(inputs, width, "conv1")
+    x = _conv(x, 2 * width, "conv2")
+    x = _halve(x, "pool1")
+    x = _conv(x, 2 * width, "conv3")
+    x = _halve(x, "pool2")
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(4 * width, activation="relu", name="hidden")(x)
+    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
+
+
+def mlp(input_shape: Shape, num_classes: int, width: int = 64, *, name: str = "mlp") -> keras.Model:
+    """Two dense layers of `width` units: the smallest thing that is not linear."""
+    inputs = keras.Input(input_shape, name="image")
+    x = layers.Flatten(name="flatten")(inputs)
+    x = layers.Dense(width, activation="relu", name="hidden1")(x)
+    x = layers.Dense(width, activation="relu", name="hidden2")(x)
+    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
+
+
+def depthwise(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "depthwise") -> keras.Model:
+    """Depthwise-separable convolutions after a plain one, as in MobileNet (Howard et al. 2017), for few multiply-adds."""
+    inputs = keras.Input(input_shape, name="image")
+    x = _conv(inputs, width, "conv1")
+    for stage, channels in enumerate((2 * width, 4 * width, 4 * width), start=2):
+        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"depthwise{stage}")(x)
+        x = layers.BatchNormalization(name=f"depthwise{stage}_norm")(x)
+        x = layers.ReLU(name=f"depthwise{stage}_relu")(x)
+        x = layers.Conv2D(channels, 1, use_bias=False, name=f"pointwise{stage}")(x)
+        x = layers.BatchNormalization(name=f"pointwise{stage}_norm")(x)
+        x = layers.ReLU(name=f"conv{stage}")(x)
+        x = _halve(x, f"pool{stage}")
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
+
+
+def resnet(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "resnet") -> keras.Model:
+    """ResNet-8: a stem and three residual blocks of width, 2 width, 4 width (He et al. 2016; the size of MLPerf Tiny)."""
+    inputs = keras.Input(input_shape, name="image")
+    x = _conv(inputs, width, "conv1", norm=True)
+    for stage, channels in enumerate((width, 2 * width, 4 * width), start=2):
+        stride = 1 if stage == 2 else 2  # noqa: PLR2004
+        shortcut = x if stride == 1 else layers.Conv2D(channels, 1, strides=2, name=f"conv{stage}_shortcut")(x)
+        x = _conv(x, channels, f"conv{stage}_inner", norm=True, strides=stride)
+        x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"conv{stage}_outer")(x)
+        x = layers.BatchNormalization(name=f"conv{stage}_outer_norm")(x)
+        x = layers.ReLU(name=f"conv{stage}")(layers.Add(name=f"conv{stage}_add")([x, shortcut]))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
+
+
+BY_NAME: dict[str, Callable[..., keras.Model]] = {"cnn": cnn, "mlp": mlp, "depthwise": depthwise, "resnet": resnet}
+
+
+def build(
+    name: str, input_shape: Shape, num_classes: int, width: int | None = None, *, seed: int | None = None
+) -> keras.Model:
+    """The architecture of that name; `seed` fixes its first weights.
+
+    Raises:
+        InputError: an unknown name (the message lists the known ones), or a width below 1.
+    """
+    if name not in BY_NAME:
+        raise InputError(f"unknown model {name!r}: known are {', '.join(BY_NAME)}")
+    if width is not None and width < 1:
+        raise InputError(f"width={width} has to be a whole number >= 1")
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    return BY_NAME[name](input_shape, num_classes, **({} if width is None else {"width": width}))
+
+
+def _conv(x: keras.KerasTensor, channels: int, name: str, *, norm: bool = False, strides: int = 1) -> keras.KerasTensor:
+    if not norm:
+        return layers.Conv2D(channels, 3, strides, padding="same", activation="relu", name=name)(x)
+    x = layers.Conv2D(channels, 3, strides, padding="same", use_bias=False, name=f"{name}_linear")(x)
+    x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    return layers.ReLU(name=name)(x)
+
+
+def _halve(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """2x2 pooling where there is something left to pool."""
+    return layers.MaxPooling2D(2, name=name)(x) if min(x.shape[1:3]) > 1 else x
