@@ -1,1 +1,46 @@
-"""Harden image classifiers, make them small, and attack the file that ships."""
+"""Harden image classifiers, make them small without losing the hardening, and attack the file that ships.
+
+    import tfharden as th
+
+    threat = th.Linf(0.15)
+    robust = th.RobustModel(model, attack=th.attacks.PGD(threat, steps=7))
+    robust.compile("adam", metrics=["accuracy"])
+    robust.fit(x, y, epochs=40)
+
+Names are imported when they are first used, since TensorFlow takes seconds to load.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "classifiers": (
+        "CallableClassifier",
+        "Classifier",
+        "KerasClassifier",
+        "TFLiteClassifier",
+        "as_classifier",
+        "load_model",
+    ),
+    "distillation": ("Distiller", "Feature", "SoftTarget"),
+    "errors": ("InputError",),
+    "evaluation": ("Report", "evaluate"),
+    "hardening": ("RobustModel", "objectives"),
+    "threats": ("L2", "Linf", "Threat"),
+}
+_MODULES = ("attacks", "data", "export", "losses", "models", "tflite", *_HOMES)
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted([*_HOME_OF, *_MODULES])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"tfharden.{_HOME_OF[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"tfharden.{name}")
+    raise AttributeError(f"module 'tfharden' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

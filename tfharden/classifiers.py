@@ -58,6 +58,7 @@ class KerasClassifier(Classifier):
         model: built model, `[batch, *shape]` to `[batch, classes]`.
         name: what reports call it; the model's own name by default.
         bounds: range of valid inputs, from which the probe for probabilities is drawn.
+        path: the file that it was loaded from, if any.
 
     Raises:
         InputError: several inputs or outputs, unknown shapes, fewer than two classes.
@@ -66,14 +67,19 @@ class KerasClassifier(Classifier):
     differentiable = True
 
     def __init__(
-        self, model: keras.Model, name: str | None = None, bounds: tuple[float, float] = (0.0, 1.0)
+        self,
+        model: keras.Model,
+        name: str | None = None,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        path: pathlib.Path | None = None,
     ) -> None:
         self.model = model
+        self.path = path
         self.name = name or model.name
         self.input_shape, self.num_classes = shapes(model)
         self._to_logits, self.scores = logits_of(model, bounds)
         signature = [tf.TensorSpec([None, *self.input_shape], tf.float32)]
-        self._compiled = tf.function(self.logits_fn, input_signature=signature)
+        self._compiled = tf.function(self.logits_fn, input_signature=signature, autograph=False)
 
     def logits_fn(self, images: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return self._to_logits(self.model(images, training=False))
@@ -174,11 +180,13 @@ def as_classifier(model: object, bounds: tuple[float, float] = (0.0, 1.0), **opt
     if isinstance(model, str | os.PathLike):
         path = pathlib.Path(model)
         if path.suffix == ".keras":
-            return KerasClassifier(load_model(path), name=path.name, bounds=bounds)
+            return KerasClassifier(load_model(path), path.name, bounds, path)
         if path.suffix == ".tflite":
             return TFLiteClassifier(path, **options)  # type: ignore[arg-type]
         raise InputError(f"{path}: unknown kind of model file; known are .keras and .tflite")
-    raise InputError(f"can't attack a {type(model).__name__}: give a Keras model, a .keras or .tflite path, a classifier")
+    raise InputError(
+        f"can't attack a {type(model).__name__}: give a Keras model, a .keras or .tflite path, a classifier"
+    )
 
 
 def load_model(path: str | os.PathLike[str]) -> keras.Model:
@@ -214,7 +222,9 @@ def shapes(model: keras.Model) -> tuple[tuple[int, ...], int]:
             f"a subclassed model has to be built with a Functional graph for that"
         ) from error
     if None in image or not image or classes is None or classes < 2:  # noqa: PLR2004
-        raise InputError(f"{model.name}: takes {(batch, *image)} and gives {output}: fix all sizes, two classes or more")
+        raise InputError(
+            f"{model.name}: takes {(batch, *image)} and gives {output}: fix all sizes, two classes or more"
+        )
     return tuple(image), int(classes)
 
 

@@ -41,6 +41,20 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
         beside.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Finds out now what `replacing` would find out at the end of the work.
+
+    Raises:
+        InputError: `path` can't be written.
+    """
+    with contextlib.suppress(_Untouched), replacing(path):
+        raise _Untouched
+
+
+class _Untouched(Exception):  # noqa: N818
+    """Leaves `replacing` without a file taking the place."""
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes `content` to `path`, whole or not at all."""
     with replacing(path) as beside:

@@ -15,7 +15,9 @@ Shape = tuple[int, ...]
 
 
 def cnn(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "cnn") -> keras.Model:
-    """Three 3x3 convolutions of width, 2 width and 2 width channels, two poolings, one dense layer of 4 width.
+    """Three 3x3 convolutions of width, 1.5 width and 2 width channels, each of the last two pooled, then the logits.
+
+    No dense layer before the logits: on small images its weights serve robustness better in the convolutions.
 
     Args:
         input_shape: (height, width, channels).
@@ -25,12 +27,9 @@ def cnn(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "c
     """
     inputs = keras.Input(input_shape, name="image")
     x = _conv(inputs, width, "conv1")
-    x = _conv(x, 2 * width, "conv2")
-    x = _halve(x, "pool1")
-    x = _conv(x, 2 * width, "conv3")
-    x = _halve(x, "pool2")
+    x = _halve(_conv(x, 3 * width // 2, "conv2"), "pool2")
+    x = _halve(_conv(x, 2 * width, "conv3"), "pool3")
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(4 * width, activation="relu", name="hidden")(x)
     return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
 
 
@@ -44,7 +43,7 @@ def mlp(input_shape: Shape, num_classes: int, width: int = 64, *, name: str = "m
 
 
 def depthwise(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "depthwise") -> keras.Model:
-    """Depthwise-separable convolutions after a plain one, as in MobileNet (Howard et al. 2017), for few multiply-adds."""
+    """Depthwise-separable convolutions after a plain one, for few multiply-adds (MobileNet, Howard et al. 2017)."""
     inputs = keras.Input(input_shape, name="image")
     x = _conv(inputs, width, "conv1")
     for stage, channels in enumerate((2 * width, 4 * width, 4 * width), start=2):
@@ -60,7 +59,7 @@ def depthwise(input_shape: Shape, num_classes: int, width: int = 16, *, name: st
 
 
 def resnet(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "resnet") -> keras.Model:
-    """ResNet-8: a stem and three residual blocks of width, 2 width, 4 width (He et al. 2016; the size of MLPerf Tiny)."""
+    """ResNet-8: a stem and residual blocks of width, 2 width, 4 width (He et al. 2016; the size of MLPerf Tiny's)."""
     inputs = keras.Input(input_shape, name="image")
     x = _conv(inputs, width, "conv1", norm=True)
     for stage, channels in enumerate((width, 2 * width, 4 * width), start=2):

@@ -173,7 +173,7 @@ def _image_axes(x: tf.Tensor) -> list[int]:
 
 
 def _length(x: tf.Tensor) -> tf.Tensor:
-    """Euclidean length of each image, `[batch, 1, ...]`; scaled by the largest value, since tiny gradients underflow."""
+    """Euclidean length of each image, `[batch, 1, ...]`; scaled, since the squares of tiny gradients underflow."""
     axes = _image_axes(x)
     scale = tf.maximum(tf.reduce_max(tf.abs(x), axis=axes, keepdims=True), TINY)
     return scale * tf.sqrt(tf.reduce_sum(tf.square(x / scale), axis=axes, keepdims=True))

@@ -15,7 +15,7 @@ BY_NAME: dict[str, type[Attack]] = {attack.name: attack for attack in (FGSM, BIM
 
 
 def get(name: str, threat: Threat, **settings: object) -> Attack:
-    """The attack of that name, with settings for those of its parameters that it has.
+    """The attack of that name; `settings` are its constructor's arguments.
 
     Raises:
         InputError: an unknown name (the message lists the known ones), or values that the attack refuses.

@@ -1,7 +1,8 @@
 """Attacks by gradient ascent: the two doors that FGSM, BIM and PGD share."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -110,11 +111,12 @@ class _Evaluator:
             logits = classifier.logits_fn(x)
             return memory.after(x, logits, attack.loss(logits, y), y)
 
-        self.start = tf.function(attack.threat.random_start, input_signature=[images, seed])
-        self.advance = tf.function(
-            advance, input_signature=[images, images, labels, memory, tf.TensorSpec([], tf.int32)]
-        )
-        self.conclude = tf.function(conclude, input_signature=[images, labels, memory])
+        def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:  # noqa: ANN401
+            return tf.function(function, input_signature=signature, autograph=False)
+
+        self.start = compiled(attack.threat.random_start, images, seed)
+        self.advance = compiled(advance, images, images, labels, memory, tf.TensorSpec([], tf.int32))
+        self.conclude = compiled(conclude, images, labels, memory)
 
     def climb(self, search: Search, chosen: np.ndarray, best: np.ndarray, restart: int) -> None:
         """One restart on the examples `chosen`; survivors are packed at each look."""
@@ -135,7 +137,9 @@ class _Evaluator:
             _settle(search, chosen[done], best, tf.nest.map_structure(lambda t, done=done: t.numpy()[done], memory))
             keep = np.flatnonzero(~done)
             chosen = chosen[keep]
-            x, origin, y, memory = tf.nest.map_structure(lambda t, keep=keep: tf.gather(t, keep), (x, origin, y, memory))
+            x, origin, y, memory = tf.nest.map_structure(
+                lambda t, keep=keep: tf.gather(t, keep), (x, origin, y, memory)
+            )
 
 
 def _settle(search: Search, indices: np.ndarray, best: np.ndarray, memory: Memory) -> None:

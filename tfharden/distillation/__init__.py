@@ -1,0 +1,6 @@
+"""Small students of large teachers."""
+
+from tfharden.distillation.distiller import Distiller
+from tfharden.distillation.losses import Feature, SoftTarget
+
+__all__ = ["Distiller", "Feature", "SoftTarget"]

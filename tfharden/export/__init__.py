@@ -1,0 +1,5 @@
+"""Keras models as .tflite files."""
+
+from tfharden.export.converter import Artifact, ExportError, to_tflite
+
+__all__ = ["Artifact", "ExportError", "to_tflite"]

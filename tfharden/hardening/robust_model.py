@@ -24,7 +24,8 @@ class RobustModel(keras.Model):
 
     Args:
         model: built classifier to harden, `[batch, ...]` to logits or softmax; `.model` is what to keep.
-        attack: makes the training examples, in inference mode, one restart a step; None trains on clean images.
+        attack: makes the training examples, in inference mode, one restart a step; None is natural training, where
+            the objective gets the clean images twice.
         objective: turns clean and adversarial images into a loss.
         seed: of the attack's random starts.
         name: name of the trainer.
@@ -90,7 +91,7 @@ class RobustModel(keras.Model):
         x, y, sample_weight = _unpack(data)
         clean = self.logits_fn(x)
         adversarial = clean if self.attack is None else self.logits_fn(self._perturb(x, y))
-        outcome = Outcome(cross_entropy(adversarial, y), clean, None if self.attack is None else adversarial)
+        outcome = Outcome(cross_entropy(adversarial, y), clean, adversarial)
         return self._logs(self._reduce(outcome.loss, sample_weight), outcome, y, sample_weight)
 
     def objective_outcome(self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
@@ -122,13 +123,15 @@ class RobustModel(keras.Model):
     ) -> dict[str, tf.Tensor]:
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(y)[0])
         logs = {"loss": self._loss_tracker.result()}
-        if outcome.clean_logits is not None:
-            logs |= self.compute_metrics(None, y, outcome.clean_logits, sample_weight)
-        if outcome.adversarial_logits is not None:
-            self._robust_accuracy.update_state(y, outcome.adversarial_logits, sample_weight)
+        clean, adversarial = outcome.clean_logits, outcome.adversarial_logits
+        if self.attack is None:
+            clean, adversarial = (adversarial if clean is None else clean), None
+        if clean is not None and self._compile_metrics is not None:
+            self._compile_metrics.update_state(y, clean, sample_weight)
+            logs |= self._compile_metrics.result()
+        if adversarial is not None:
+            self._robust_accuracy.update_state(y, adversarial, sample_weight)
             logs["robust_accuracy"] = self._robust_accuracy.result()
-        else:
-            logs.pop("robust_accuracy", None)
         return logs
 
     def get_config(self) -> dict[str, Any]:
@@ -143,11 +146,7 @@ class RobustModel(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Callable] | None = None) -> Self:
         """The trainer that `get_config` described."""
         del custom_objects
-        parts = {
-            name: keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
-            for name, value in config.items()
-        }
-        return cls(**parts)
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
 def _unpack(data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:  # noqa: ANN401

@@ -11,7 +11,7 @@ from typing import NamedTuple
 #   w  weights of a product with data; may have a scale for each channel
 #   b  bias; may be absent, as the last or as the tensor -1
 #   i  whole numbers: a shape, an axis, indices       I  the same, and constant
-#   m  booleans                                       a  anything
+#   m  booleans          q  a quantised or half-precision number          a  anything
 _OPERATORS = """
 ABS CEIL COS ELU EXP FLOOR HARD_SWISH LOG LOGISTIC LOG_SOFTMAX NEG RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 ROUND RSQRT \
 SIGN SIN SQRT SQUARE TANH ZEROS_LIKE | d | d |
@@ -19,7 +19,9 @@ ATAN2 FLOOR_DIV FLOOR_MOD MAXIMUM MINIMUM POW PRELU SQUARED_DIFFERENCE | dd | d 
 EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL NOT_EQUAL | dd | m |
 LOGICAL_AND LOGICAL_OR | mm | m |
 LOGICAL_NOT | m | m |
-DENSIFY DEQUANTIZE QUANTIZE | a | a |
+DENSIFY | a | a |
+DEQUANTIZE | q | a |
+QUANTIZE | a | d |
 EXPAND_DIMS PAD REVERSE_V2 TILE TRANSPOSE | dI | d |
 BROADCAST_TO GATHER_ND | di | d |
 BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND | dII | d |

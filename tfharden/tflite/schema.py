@@ -1,6 +1,7 @@
 """The TFLite schema as data: the tables that the verifier walks, field by field in slot order.
 
-Written from the public schema (version 3). A test compares it with the code that LiteRT generates from the same source.
+Written from the public schema (version 3) and the accessors of the installed LiteRT, which know more fields than the
+public schema; a test compares the two.
 Tables of options that have no fields aren't listed: nothing reads them.
 """
 
@@ -40,7 +41,7 @@ VariantSubType: shape:[i32] type:i8 has_rank:bool
 QuantizationParameters: min:[f32] max:[f32] scale:[f32] zero_point:[i64]
     details:|CustomQuantization,BlockwiseQuantization,MultiAxisQuantization quantized_dimension:i32
 CustomQuantization: custom:[u8]
-BlockwiseQuantization: scales:i32 zero_points:i32 block_size:i32
+BlockwiseQuantization: scales:i32 zero_points:i32 block_size:i32 block_shape:[i32]
 MultiAxisQuantization: scales:i32 zero_points:i32 block_size:i32 quantized_dimensions:[i32]
 
 SparsityParameters: traversal_order:[i32] block_map:[i32] dim_metadata:[DimensionMetadata]
@@ -64,7 +65,7 @@ DepthwiseConv2DOptions: padding:i8 stride_w:i32 stride_h:i32 depth_multiplier:i3
     dilation_w_factor:i32=1 dilation_h_factor:i32=1
 DivOptions: fused_activation_function:i8
 FullyConnectedOptions: fused_activation_function:i8 weights_format:i8 keep_num_dims:bool
-    asymmetric_quantize_inputs:bool quantized_bias_type:i8
+    asymmetric_quantize_inputs:bool quantized_bias_type:i8 quant_spec:[u8]
 GatherOptions: axis:i32 batch_dims:i32
 GeluOptions: approximate:bool
 L2NormOptions: fused_activation_function:i8

@@ -19,6 +19,8 @@ def stored_elements(sparsity: Table, shape: tuple[int, ...], where: str) -> int:
     block_map = _values(sparsity.block_map)
     levels = sparsity.dim_metadata or []
     rank = len(shape)
+    if len(block_map) > rank:
+        raise _broken(where)
     # The dimensions come first, then the blocks inside them, each group in any order.
     groups = (sorted(order[:rank]), sorted(order[rank:]))
     if groups != (list(range(rank)), list(range(rank, rank + len(block_map)))) or len(levels) != len(order):
@@ -48,7 +50,7 @@ def stored_elements(sparsity: Table, shape: tuple[int, ...], where: str) -> int:
 
 
 def _compressed(level: Table, parents: int, size: int, where: str) -> int:
-    """Elements below one compressed level: `segments` delimits each parent's children, `indices` says where they are."""
+    """Elements of a compressed level: `segments` delimits each parent's children, `indices` says where they are."""
     segments = _index(level.array_segments)
     indices = _index(level.array_indices)
     if len(segments) != parents + 1 or segments[0] != 0 or segments[-1] != len(indices):

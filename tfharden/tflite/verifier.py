@@ -1,4 +1,8 @@
-"""Proof that a .tflite from a stranger is safe to hand to native code, which believes whatever a file says."""
+"""Checks of a .tflite from a stranger before it meets native code, which believes whatever a file says.
+
+They take time linear in the size of the file. They bound every tensor by the shape that the file claims; shapes that
+the kernels work out otherwise are for `Runtime` to bound, and those that only come about during a run nobody bounds.
+"""
 
 import math
 
@@ -10,7 +14,6 @@ from tfharden.tflite.flatbuffer import Table
 from tfharden.tflite.operators import SIGNATURES
 
 MAX_TENSOR_BYTES = 2**31
-MAX_RANK = 6
 _FIRST_OUTSIDE = 2  # buffer offsets 0 and 1 mean that the data lie in the flatbuffer
 
 
@@ -27,8 +30,9 @@ def parse(content: bytes) -> Table:
     """The verified tree of a .tflite, as `flatbuffer.read` returns it, with these additions.
 
     Each tensor has `dims` (tuple of int), `element` (`schema.Element`), `data` (bytes of a constant, None for any
-    other tensor) and `label` (its name, fit for a message); each operator has `opcode` (LiteRT's name). Empty
-    vectors of inputs, outputs, tensors and so on are empty instead of None.
+    other tensor) and `label` (its name, fit for a message); each operator has `opcode` (LiteRT's name), `label`
+    and `roles` (one letter for each input and output, see `operators`). Inputs and outputs are lists of int, and
+    vectors of tables are empty instead of None.
 
     Raises:
         InputError: as `check`.
@@ -95,7 +99,7 @@ def _check_tensor(tensor: Table, buffers: list[memoryview | None]) -> None:
     if tensor.element is None:
         raise InputError(f"{where} has element type {tensor.type}, which an image classifier doesn't use")
     tensor.dims = tuple(_indices(tensor.shape))
-    if len(tensor.dims) > MAX_RANK or min(tensor.dims, default=0) < 0:
+    if len(tensor.dims) > rules.MAX_RANK or min(tensor.dims, default=0) < 0:
         raise InputError(f"{where} has an impossible shape {_shortened(tensor.dims)}")
     # An empty dimension mustn't hide absurd ones.
     if math.prod(max(size, 1) for size in tensor.dims) * tensor.element.bits // 8 > MAX_TENSOR_BYTES:
@@ -226,4 +230,4 @@ def _quoted(name: str | None) -> str:
 
 
 def _shortened(dims: tuple[int, ...]) -> str:
-    return str(dims) if len(dims) <= MAX_RANK else f"of rank {len(dims)}"
+    return str(dims) if len(dims) <= rules.MAX_RANK else f"of rank {len(dims)}"

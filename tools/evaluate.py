@@ -1,0 +1,63 @@
+"""Attacks models and files, and writes report.json, report.csv and report.html.
+
+tfharden-evaluate --model=saved_models/student.keras --model=saved_models/student_int8.tflite --attacks=fgsm,pgd,square
+"""
+
+import pathlib
+
+from absl import flags
+
+import tfharden as th
+from tfharden.tflite import KERNELS
+from tfharden.tools import options, runner
+from tfharden.tools.progress import Progress
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """The flags of this tool."""
+    options.define_data()
+    options.define_threat()
+    options.define_attacks()
+    flags.DEFINE_multi_string("model", None, "A .keras or .tflite file; may be given several times.", required=True)
+    flags.DEFINE_string(
+        "surrogate",
+        None,
+        "A .keras file whose adversarial examples .tflite files get; the last .keras --model if none.",
+    )
+    flags.DEFINE_enum("kernels", "xnnpack", list(KERNELS), "Kernels that run .tflite files.")
+    flags.DEFINE_string("output_dir", "saved_models/report", "Folder of the report.")
+    options.define_overwrite()
+
+
+def main() -> None:
+    """What the flags ask for."""
+    options.check_output(pathlib.Path(FLAGS.output_dir) / "report.json")
+    threat = options.threat()
+    models = [th.as_classifier(path, threat.bounds, kernels=FLAGS.kernels) for path in FLAGS.model]
+    dataset = options.dataset()
+    with Progress("evaluate") as progress:
+        report = th.evaluate(
+            models,
+            options.test_examples(dataset),
+            threat,
+            options.chosen_attacks(),
+            surrogate=FLAGS.surrogate,
+            data_name=FLAGS.dataset,
+            seed=FLAGS.seed,
+            progress=progress.part,
+        )
+    report.save(FLAGS.output_dir)
+    print(report.table())
+    print(f"\nreport: {pathlib.Path(FLAGS.output_dir) / 'report.html'}")
+
+
+def run() -> None:
+    """Entry point."""
+    define_flags()
+    runner.run(main)
+
+
+if __name__ == "__main__":
+    run()

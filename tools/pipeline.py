@@ -1,0 +1,157 @@
+"""The whole way: harden a teacher, distil a student, export it, attack everything, report.
+
+tfharden-pipeline --dataset=digits --epsilon=0.15 --output_dir=saved_models/pipeline
+
+Run again after a kill, it goes on where it stopped.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable
+
+import keras
+from absl import flags
+
+import tfharden as th
+from tfharden import data, models
+from tfharden.export.recipes import BY_NAME as RECIPES
+from tfharden.tools import options, runner, training
+from tfharden.tools.export import calibration, define_calibration
+from tfharden.tools.progress import Progress
+from tfharden.tools.stages import Stages
+
+FLAGS = flags.FLAGS
+
+# Learning rates that suit Adam with a cosine schedule on the small reference models.
+NATURAL_RATE, TEACHER_RATE, STUDENT_RATE = 1e-3, 3e-3, 5e-3
+ARCHITECTURE, FEATURE = "cnn", "conv3"
+
+
+def define_flags() -> None:
+    """The flags of this tool."""
+    options.define_data()
+    options.define_threat()
+    options.define_attacks()
+    flags.DEFINE_integer("batch_size", 64, "Images a training step.", lower_bound=1)
+    flags.DEFINE_integer("attack_steps", 7, "PGD steps that make a training example.", lower_bound=1)
+    for name, width, epochs in (("baseline", 32, 15), ("teacher", 32, 40), ("student", 16, 60)):
+        flags.DEFINE_integer(f"{name}_width", width, f"Channels of the {name}'s first stage.", lower_bound=1)
+        flags.DEFINE_integer(f"{name}_epochs", epochs, f"Passes over the training data for the {name}.", lower_bound=1)
+    options.define_number("feature_weight", 5.0, "Weight of the features in distillation; soft targets weigh 1.")
+    define_calibration()
+    flags.DEFINE_string("output_dir", "saved_models/pipeline", "Folder of models, files and report.")
+    options.define_overwrite()
+
+
+@dataclasses.dataclass
+class Pipeline:
+    """The stages, on one dataset, in one folder."""
+
+    dataset: data.Dataset
+    threat: th.Threat
+    attacks: list[th.attacks.Attack]
+    stages: Stages
+
+    def run(self) -> None:
+        """All stages, each unless it is done."""
+        attack = th.attacks.PGD(self.threat, steps=FLAGS.attack_steps)
+        shared = {
+            "data": data.sha256(self.dataset.train),
+            "seed": FLAGS.seed,
+            "batch_size": FLAGS.batch_size,
+            "attack": attack.parameters(),
+        }
+        self._train("baseline", NATURAL_RATE, shared, lambda model: th.RobustModel(model, None))
+        self._train("teacher", TEACHER_RATE, shared, lambda model: th.RobustModel(model, attack, seed=FLAGS.seed))
+        losses = [th.SoftTarget(), th.Feature(FEATURE, FEATURE, weight=FLAGS.feature_weight)]
+        learned = {"losses": list(map(str, losses)), "teacher": self.stages.digest("teacher.keras")}
+        self._train(
+            "student",
+            STUDENT_RATE,
+            shared | learned,
+            lambda model: th.Distiller(model, self._load("teacher"), losses, attack, seed=FLAGS.seed),
+        )
+        self._export(shared)
+        self._evaluate()
+
+    def _load(self, name: str) -> keras.Model:
+        return th.load_model(self.stages.folder / f"{name}.keras")
+
+    def _train(self, name: str, rate: float, settings: dict, trainer: Callable[[keras.Model], keras.Model]) -> None:
+        width, epochs = FLAGS[f"{name}_width"].value, FLAGS[f"{name}_epochs"].value
+        budget = {"epochs": epochs, "batch_size": FLAGS.batch_size, "learning_rate": rate}
+
+        def make() -> None:
+            shape, classes = self.dataset.input_shape, self.dataset.num_classes
+            # Seeded here, so that a stage gives the same whether or not others ran before it in this process.
+            model = models.build(ARCHITECTURE, shape, classes, width, seed=FLAGS.seed)
+            training.train(trainer(model), self.dataset.train, f"train the {name}", **budget)
+            training.save_model(model, self.stages.folder / f"{name}.keras")
+
+        described = settings | budget | {"architecture": ARCHITECTURE, "width": width}
+        self.stages.run(f"train the {name}", described, [f"{name}.keras"], make)
+
+    def _export(self, settings: dict) -> None:
+        def make() -> None:
+            student = self._load("student")
+            with Progress("export the student") as progress:
+                images = calibration(student, self.dataset, self.threat, FLAGS.calibration_examples, FLAGS.seed)
+                for done, recipe in enumerate(RECIPES, start=1):
+                    artifact = th.export.to_tflite(student, recipe, images, self.dataset.bounds)
+                    artifact.save(self.stages.folder / f"student_{recipe}.tflite")
+                    progress(done / len(RECIPES), f"{recipe} agrees on {artifact.agreement:.1%}")
+
+        described = settings | {
+            "student": self.stages.digest("student.keras"),
+            "calibration_examples": FLAGS.calibration_examples,
+        }
+        self.stages.run("export the student", described, [f"student_{recipe}.tflite" for recipe in RECIPES], make)
+
+    def _evaluate(self) -> None:
+        examples = options.test_examples(self.dataset)
+        names = [f"{name}.keras" for name in ("baseline", "teacher", "student")]
+        names += [f"student_{recipe}.tflite" for recipe in RECIPES]
+
+        def make() -> None:
+            with Progress("evaluate") as progress:
+                report = th.evaluate(
+                    [self.stages.folder / name for name in names],
+                    examples,
+                    self.threat,
+                    self.attacks,
+                    data_name=self.dataset.name,
+                    seed=FLAGS.seed,
+                    progress=progress.part,
+                )
+            report.save(self.stages.folder / "report")
+
+        described = {
+            "data": data.sha256(examples),
+            "models": {name: self.stages.digest(name) for name in names},
+            "attacks": [attack.parameters() | {"name": attack.name} for attack in self.attacks],
+        }
+        outputs = [f"report/report.{kind}" for kind in ("json", "csv", "html")]
+        self.stages.run("evaluate", described, outputs, make)
+
+
+def main() -> None:
+    """What the flags ask for."""
+    threat, attacks = options.threat(), options.chosen_attacks()
+    dataset = options.dataset()
+    options.test_examples(dataset)
+    folder = pathlib.Path(FLAGS.output_dir)
+    Pipeline(dataset, threat, attacks, Stages(folder, FLAGS.overwrite)).run()
+    report = folder / "report" / "report.json"
+    print(th.Report(json.loads(report.read_text(encoding="utf-8"))).table())
+    print(f"\nreport: {report.with_suffix('.html')}")
+
+
+def run() -> None:
+    """Entry point."""
+    define_flags()
+    runner.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,51 @@
+"""How a tool runs: repeatable, with one line for bad input and an exit status that scripts can use."""
+
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+
+import keras
+import tensorflow as tf
+from absl import app, flags
+
+from tfharden.errors import InputError
+from tfharden.export import ExportError
+
+BAD_INPUT, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Runs a tool: status 0; 1 and one line for bad input; 2 and one line for bad flags."""
+    app.run(lambda argv: _guarded(main), flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        _complain(str(error))
+        sys.exit(BAD_USAGE)
+    if len(rest) > 1:
+        _complain(f"{rest[1]!r} is no flag: flags look like --name=value; --help lists them")
+        sys.exit(BAD_USAGE)
+    return rest
+
+
+def _guarded(main: Callable[[], None]) -> int:
+    keras.utils.set_random_seed(flags.FLAGS.seed)
+    tf.config.experimental.enable_op_determinism()
+    try:
+        main()
+    except (InputError, ExportError) as error:
+        _complain(str(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    return 0
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"{pathlib.Path(sys.argv[0]).name}: {' '.join(message.split())}\n")

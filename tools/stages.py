@@ -1,0 +1,76 @@
+"""Work in stages that survives a kill: a stage that is finished is not done again while what it rests on is the same."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tfharden import files
+from tfharden.errors import InputError
+
+# A stage is done again when one of these has another version.
+PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
+MARKER = "stages.json"
+
+
+@dataclasses.dataclass
+class Stages:
+    """A folder whose files are made in stages, with a record of what each was made from.
+
+    Args:
+        folder: made if need be; one that holds other things is left alone.
+        overwrite: use a folder all the same that holds other things.
+
+    Raises:
+        InputError: the folder can't be written, or holds what no stage made.
+    """
+
+    folder: pathlib.Path
+    overwrite: bool = False
+    _record: dict[str, Any] = dataclasses.field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        marker = self.folder / MARKER
+        if marker.is_file():
+            try:
+                self._record = dict(json.loads(marker.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):  # a record that can't be read vouches for nothing
+                self._record = {}
+        elif self.folder.is_dir() and any(self.folder.iterdir()) and not self.overwrite:
+            raise InputError(f"{self.folder} holds other things: give another --output_dir, or --overwrite")
+        self._save()
+
+    def run(self, name: str, settings: Mapping[str, Any], outputs: list[str], make: Callable[[], None]) -> None:
+        """Calls `make`, which writes `outputs` into the folder, unless it has done so from the same settings.
+
+        Args:
+            name: of the stage.
+            settings: all that the outputs depend on; for files of earlier stages, their `digest`.
+            outputs: names of the files that `make` writes.
+            make: does the work.
+        """
+        versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+        told = json.dumps({"settings": settings, "versions": versions}, sort_keys=True, default=str)
+        key = hashlib.sha256(told.encode()).hexdigest()
+        done = self._record.get(name, {})
+        if done.get("key") == key and done.get("outputs") == self._digests(outputs):
+            sys.stderr.write(f"{name:<34}   done before, kept\n")
+            return
+        make()
+        self._record[name] = {"key": key, "outputs": self._digests(outputs)}
+        self._save()
+
+    def digest(self, output: str) -> str | None:
+        """SHA-256 of a file in the folder; None if it isn't there."""
+        path = self.folder / output
+        return files.sha256(path) if path.is_file() else None
+
+    def _digests(self, outputs: list[str]) -> dict[str, str | None]:
+        return {output: self.digest(output) for output in outputs}
+
+    def _save(self) -> None:
+        files.write_text(self.folder / MARKER, json.dumps(self._record, indent=1))
