@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.errors import InputError
-from tfharden.threats import Threat
 from tfharden.tflite import Runtime, TFLiteFile, read
+from tfharden.threats import Threat
 
 BATCH_SIZE = 256
 

@@ -174,7 +174,7 @@ def _read_npz(path: pathlib.Path) -> Source:
             raise InputError(f"{path}: the dataset is empty: {name} holds nothing")
         if array.dtype.kind not in "fiub" or (name.startswith("x") and array.ndim not in (3, 4)):
             raise InputError(
-                f"{path}: {name} is {array.dtype} {array.shape}: expected numbers, images [n, height, width(, channels)]"
+                f"{path}: {name} is {array.dtype} {array.shape}: expected numbers, images [n, height, width, channels]"
             )
     kinds = {arrays[0].dtype, arrays[2].dtype}
     if len(kinds) > 1 or not kinds <= {np.dtype(kind) for kind in ("u1", "u2", "f2", "f4", "f8")}:

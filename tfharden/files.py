@@ -51,7 +51,7 @@ def check_writable(path: Path) -> None:
         raise _Untouched
 
 
-class _Untouched(Exception):  # noqa: N818
+class _Untouched(Exception):
     """Leaves `replacing` without a file taking the place."""
 
 

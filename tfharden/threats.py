@@ -105,7 +105,7 @@ class Threat(Configurable, abc.ABC):
 class Linf(Threat):
     """Every value of the image may change by at most epsilon: max_i |x_i - origin_i| <= epsilon."""
 
-    norm = "linf"
+    norm = "Linf"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,7 +134,7 @@ class Linf(Threat):
 class L2(Threat):
     """The Euclidean length of the change is at most epsilon: sqrt(sum_i (x_i - origin_i)^2) <= epsilon."""
 
-    norm = "l2"
+    norm = "L2"
 
     def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A uniform point of the ball: a Gaussian direction at radius epsilon * u^(1/d), u uniform in [0, 1]."""
@@ -154,18 +154,18 @@ class L2(Threat):
         return tf.sqrt(tf.reduce_sum(tf.square(x - origin), axis=_image_axes(x)))
 
 
-NORMS: dict[str, type[Threat]] = {threat.norm: threat for threat in (Linf, L2)}
+NORMS: dict[str, type[Threat]] = {threat.norm.lower(): threat for threat in (Linf, L2)}
 
 
 def get(norm: str, epsilon: float, bounds: tuple[float, float] = (0.0, 1.0), lattice: float | None = None) -> Threat:
-    """The threat of that norm ("linf", "l2").
+    """The threat of that norm, "linf" or "l2" in any case.
 
     Raises:
         InputError: an unknown norm (the message lists the known ones), or numbers the threat refuses.
     """
-    if norm not in NORMS:
+    if norm.lower() not in NORMS:
         raise InputError(f"unknown norm {norm!r}: known are {', '.join(NORMS)}")
-    return NORMS[norm](epsilon, bounds, lattice)
+    return NORMS[norm.lower()](epsilon, bounds, lattice)
 
 
 def _image_axes(x: tf.Tensor) -> list[int]:

@@ -43,7 +43,7 @@ class _NumberParser(flags.ArgumentParser):
         return "number"
 
 
-def define_number(name: str, default: float, help: str, *, least: float = 0.0, most: float = math.inf) -> None:  # noqa: A002
+def define_number(name: str, default: float, help: str, *, least: float = 0.0, most: float = math.inf) -> None:
     """A flag that takes decimals and fractions within [least, most]."""
     flags.DEFINE(_NumberParser(), name, default, help, serializer=flags.ArgumentSerializer())
     span = f">= {least:g}" if math.isinf(most) else f"in [{least:g}, {most:g}]"
@@ -64,7 +64,7 @@ def define_data() -> None:
 
 def define_threat() -> None:
     """--norm, --epsilon."""
-    flags.DEFINE_enum("norm", "linf", list(threats.NORMS), "Norm that measures a perturbation.")
+    flags.DEFINE_enum("norm", "linf", list(threats.NORMS), "Norm that measures a perturbation.", case_sensitive=False)
     define_number("epsilon", 0.15, "Largest perturbation, in units of the model's input; 8/255 is understood.")
 
 
@@ -89,14 +89,14 @@ def define_model(default: str, role: str) -> None:
 def define_attacks(steps: int = 50, restarts: int = 5, queries: int = 1000) -> None:
     """--attacks, --steps, --restarts, --queries."""
     known = ", ".join(attacks.BY_NAME)
-    flags.DEFINE_list("attacks", ["fgsm", "pgd", "square"], f"Attacks, any of {known}.")
+    flags.DEFINE_list("attacks", ["fgsm", "pgd", "pgd-margin", "square"], f"Attacks, any of {known}.")
     flags.DEFINE_integer("steps", steps, "Gradients an example and restart, for the iterated attacks.", lower_bound=1)
     flags.DEFINE_integer("restarts", restarts, "Random starts an example, for pgd.", lower_bound=1)
     flags.DEFINE_integer("queries", queries, "Queries an example, for the score-based attacks.", lower_bound=1)
     flags.register_validator("attacks", lambda names: names and set(names) <= {*attacks.BY_NAME}, f"known are {known}")
 
 
-def define_output(default: str, help: str) -> None:  # noqa: A002
+def define_output(default: str, help: str) -> None:
     """--output, --overwrite."""
     flags.DEFINE_string("output", default, help)
     define_overwrite()

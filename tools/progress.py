@@ -31,7 +31,7 @@ class Progress:
         if self._live and time.monotonic() - self._drawn > PAUSE:
             self._drawn = time.monotonic()
             bar = "=" * round(share * WIDTH)
-            sys.stderr.write(f"\r\033[K{self._label:<34} [{bar:<{WIDTH}}] {share:4.0%}  {self._note}")
+            sys.stderr.write(f"\r\033[K{self._label:<40} [{bar:<{WIDTH}}] {share:4.0%}  {self._note}")
             sys.stderr.flush()
 
     def part(self, label: str, share: float) -> None:
@@ -46,7 +46,7 @@ class Progress:
         """Leaves a line with the seconds that the work took."""
         clear = "\r\033[K" if self._live else ""
         sys.stderr.write(
-            f"{clear}{self._label:<34} {time.monotonic() - self._began:6.1f} s  {self._note}".rstrip() + "\n"
+            f"{clear}{self._label:<40} {time.monotonic() - self._began:6.1f} s  {self._note}".rstrip() + "\n"
         )
         sys.stderr.flush()
         self._start("")

@@ -5,10 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-
 import keras
 import tensorflow as tf
-from absl import app, flags
+from absl import app, flags, logging
 
 from tfharden.errors import InputError
 from tfharden.export import ExportError
@@ -34,6 +33,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _guarded(main: Callable[[], None]) -> int:
+    logging.set_verbosity(logging.ERROR)
     keras.utils.set_random_seed(flags.FLAGS.seed)
     tf.config.experimental.enable_op_determinism()
     try:

@@ -1,4 +1,4 @@
-"""Work in stages that survives a kill: a stage that is finished is not done again while what it rests on is the same."""
+"""Work in stages that survives a kill: what is finished is not done again while all that it rests on is the same."""
 
 import dataclasses
 import hashlib
@@ -58,7 +58,7 @@ class Stages:
         key = hashlib.sha256(told.encode()).hexdigest()
         done = self._record.get(name, {})
         if done.get("key") == key and done.get("outputs") == self._digests(outputs):
-            sys.stderr.write(f"{name:<34}   done before, kept\n")
+            sys.stderr.write(f"{name:<40}   done before, kept\n")
             return
         make()
         self._record[name] = {"key": key, "outputs": self._digests(outputs)}

@@ -5,13 +5,13 @@ from tfharden.attacks.base import Attack, AttackResult
 from tfharden.attacks.bim import BIM
 from tfharden.attacks.fgsm import FGSM
 from tfharden.attacks.gradient import GradientAttack
-from tfharden.attacks.pgd import PGD
+from tfharden.attacks.pgd import PGD, MarginPGD
 from tfharden.attacks.square import Square
 from tfharden.attacks.transfer import Transfer
 from tfharden.errors import InputError
 from tfharden.threats import Threat
 
-BY_NAME: dict[str, type[Attack]] = {attack.name: attack for attack in (FGSM, BIM, PGD, Square)}
+BY_NAME: dict[str, type[Attack]] = {attack.name: attack for attack in (FGSM, BIM, PGD, MarginPGD, Square)}
 
 
 def get(name: str, threat: Threat, **settings: object) -> Attack:
@@ -33,6 +33,7 @@ __all__ = [
     "Attack",
     "AttackResult",
     "GradientAttack",
+    "MarginPGD",
     "Square",
     "Transfer",
     "ascend",

@@ -112,7 +112,7 @@ class _Evaluator:
             return memory.after(x, logits, attack.loss(logits, y), y)
 
         def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:  # noqa: ANN401
-            return tf.function(function, input_signature=signature, autograph=False)
+            return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
 
         self.start = compiled(attack.threat.random_start, images, seed)
         self.advance = compiled(advance, images, images, labels, memory, tf.TensorSpec([], tf.int32))
@@ -122,13 +122,14 @@ class _Evaluator:
         """One restart on the examples `chosen`; survivors are packed at each look."""
         attack = self.attack
         origin, y = tf.constant(search.origin[chosen]), tf.constant(search.labels[chosen])
-        x = self.start(origin, [attack.seed + restart, int(chosen[0])]) if attack.random_start else origin
+        seed = tf.constant([attack.seed + restart, int(chosen[0])])
+        x = self.start(origin, seed) if attack.random_start else origin
         memory = Memory.empty(x)
         left = attack.steps
         while left and len(chosen):
             steps = min(left, STRIDE) if attack.early_exit else left
             left -= steps
-            x, memory = self.advance(x, origin, y, memory, steps)
+            x, memory = self.advance(x, origin, y, memory, tf.constant(steps))
             search.gradients[chosen] += steps
             if not left:
                 memory = self.conclude(x, y, memory)

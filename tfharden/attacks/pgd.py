@@ -4,6 +4,7 @@ import dataclasses
 
 from tfharden.attacks.bim import BIM
 from tfharden.configurable import registered
+from tfharden.losses import Loss, margin
 
 
 @registered
@@ -23,3 +24,18 @@ class PGD(BIM):
 
     name = "pgd"
     random_start = True
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class MarginPGD(PGD):
+    """PGD up the margin max_{i != y} z_i - z_y instead of the cross entropy (Carlini and Wagner 2017).
+
+    Cross entropy rises as long as the true class loses, even to no class in particular: on a model of low confidence
+    it may peak where nothing is misclassified. It stalls where a softmax saturates. The margin does neither, so the
+    two are evaluated together.
+    """
+
+    loss: Loss = dataclasses.field(default=margin, kw_only=True)
+
+    name = "pgd-margin"

@@ -32,8 +32,8 @@ class Transfer(Attack):
 
     @property
     def name(self) -> str:
-        """The attack's name with a prefix."""
-        return f"transfer-{self.attack.name}"
+        """The attack's own name; that it came by transfer is told by `access`."""
+        return self.attack.name
 
     def within(self, threat: Threat) -> Self:  # noqa: D102
         return dataclasses.replace(self, attack=self.attack.within(threat))

@@ -32,7 +32,7 @@ def evaluate(
     models: Sequence[object],
     examples: Examples,
     threat: Threat,
-    attacks: Sequence[str | Attack] = ("fgsm", "pgd", "square"),
+    attacks: Sequence[str | Attack] = ("fgsm", "pgd", "pgd-margin", "square"),
     *,
     surrogate: object = None,
     data_name: str = "data",

@@ -154,7 +154,15 @@ _MARKS = {
 def _measures(model: Model) -> list[tuple[str, str, float, Sequence[float]]]:
     """Rows of a model, as (name, kind of mark, accuracy, interval)."""
     worst = model["worst_case"]
-    attacks = [(attack["name"], "attack", attack["robust_accuracy"], attack["interval"]) for attack in model["attacks"]]
+    attacks = [
+        (
+            attack["name"] + ("†" if attack["access"] == "transfer" else ""),
+            "attack",
+            attack["robust_accuracy"],
+            attack["interval"],
+        )
+        for attack in model["attacks"]
+    ]
     clean = ("clean", "clean", model["clean_accuracy"], model["clean_interval"])
     return [clean, *attacks, ("worst case", "worst", worst["robust_accuracy"], worst["interval"])]
 

@@ -27,6 +27,8 @@ COLUMNS = (
 share of all examples that stay right, [`low`, `high`] its 95% interval. What doesn't apply is empty. The first columns
 repeat in every row, so that the rows of several reports can be joined."""
 
+_TRANSFERRED = "† by transfer: examples made on another model, tried on this one"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Panel:
@@ -85,14 +87,15 @@ class Report:
         header = ["model", "KB", "parameters", "clean %", *(f"{attack} %" for attack in attacks), "worst case %"]
         rows = [header]
         for model in models:
-            found = {attack["name"]: attack["robust_accuracy"] for attack in model["attacks"]}
+            found = {attack["name"]: _percent(attack["robust_accuracy"]) + _mark(attack) for attack in model["attacks"]}
             worst = model["worst_case"]
             size = [_kilobytes(model["bytes"]), _count(model["parameters"]), _percent(model["clean_accuracy"])]
             worst_cell = f"{_percent(worst['robust_accuracy']):>5} {_interval(worst['interval'])}"
-            rows.append([model["name"], *size, *(_percent(found.get(attack)) for attack in attacks), worst_cell])
+            rows.append([model["name"], *size, *(found.get(attack, "–") for attack in attacks), worst_cell])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        return "\n".join([_setting(content), "", *lines, "", _checks_line(models)])
+        legend = [_TRANSFERRED] if any(_mark(attack) for model in models for attack in model["attacks"]) else []
+        return "\n".join([_setting(content), "", *lines, "", *legend, _checks_line(models)])
 
     def _json(self) -> str:
         return json.dumps(self.content, indent=2, allow_nan=False, default=_plain) + "\n"
@@ -116,13 +119,14 @@ class Report:
             lstrip_blocks=True,
         )
         environment.filters |= {"percent": _percent, "interval": _interval, "kilobytes": _kilobytes, "count": _count}
-        environment.filters |= {"decimal": _decimal, "short": _short}
+        environment.filters |= {"decimal": _decimal, "short": _short, "mark": _mark}
         models = content["models"]
         sized = [model for model in models if model["bytes"]]
         bounds = content["threat"]["bounds"]
         return environment.get_template("report.html.j2").render(
             **{"transfer": None, "differential": None} | content,
             setting=_setting(content),
+            transferred=_TRANSFERRED,
             attack_names=_attack_names(content),
             ranking=sorted(models, key=lambda model: -model["worst_case"]["robust_accuracy"]),
             concerns=[status for _, check in _checks(models) if (status := check["status"]) != "pass"],
@@ -187,6 +191,11 @@ def _safe_cell(value: Any) -> Any:  # noqa: ANN401
 def _attack_names(content: Mapping[str, Any]) -> list[str]:
     """Names of all models' attacks, in the order in which they first appear."""
     return list(dict.fromkeys(attack["name"] for model in content["models"] for attack in model["attacks"]))
+
+
+def _mark(attack: Mapping[str, Any]) -> str:
+    """A dagger behind what was not found on the model itself."""
+    return "†" if attack["access"] == "transfer" else ""
 
 
 def _setting(content: Mapping[str, Any]) -> str:

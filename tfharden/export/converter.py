@@ -2,21 +2,20 @@
 
 import contextlib
 import dataclasses
-import logging
-import os
-import tempfile
+import warnings
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from tfharden import files
+from tfharden import files, quiet
 from tfharden.classifiers import KerasClassifier, TFLiteClassifier
 from tfharden.errors import InputError
 from tfharden.export import recipes
 from tfharden.inputs import check_images
-from tfharden.tflite import TFLiteFile, read
+from tfharden.tflite import TFLiteFile, parse
 
 # Float kernels sum in another order than Keras' own; a broken file is off by the size of the logits themselves.
 FLOAT_TOLERANCE = 1e-3
@@ -84,7 +83,7 @@ def to_tflite(
     probes = calibration
     if probes is None:
         probes = np.random.default_rng(0).uniform(*bounds, (PROBES, *source.input_shape)).astype(np.float32)
-    return _compared(source, _read(content), chosen, probes)
+    return _compared(source, parse(content, f"{model.name}.tflite"), chosen, probes)
 
 
 def _convert(
@@ -94,6 +93,8 @@ def _convert(
     graph = tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
     with _quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], model)
+        # By way of a SavedModel, variables would stay variables; the graph itself is frozen to constants.
+        converter.experimental_lower_to_saved_model = False
         recipe.apply(converter, calibration)
         try:
             return converter.convert()
@@ -123,20 +124,13 @@ def _compared(source: KerasClassifier, file: TFLiteFile, recipe: recipes.Recipe,
     return Artifact(file, recipe.name, agreement, error)
 
 
-def _read(content: bytes) -> TFLiteFile:
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.tflite")  # noqa: PTH118
-        files.write_bytes(path, content)
-        return read(path)
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the converter's notes on what it saves where."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Without the converter's notes to its makers: Python's warnings, absl's log, native stderr."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"), quiet.native_stderr():
+            yield
     finally:
-        logger.setLevel(level)
+        logging.set_verbosity(level)

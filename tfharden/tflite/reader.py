@@ -60,7 +60,16 @@ def read(path: Path) -> TFLiteFile:
         InputError: the file is missing, unreadable, not a valid .tflite, or not such a classifier.
     """
     path = pathlib.Path(path)
-    content = _content(path)
+    return parse(_content(path), path)
+
+
+def parse(content: bytes, path: Path = "model.tflite") -> TFLiteFile:
+    """The same for a file's content; `path` is only what it is called.
+
+    Raises:
+        InputError: not a valid .tflite, or not such a classifier.
+    """
+    path = pathlib.Path(path)
     try:
         graph = verifier.parse(content).subgraphs[0]
         source, target = _ends(graph)

@@ -7,6 +7,7 @@ import queue
 
 import numpy as np
 
+from tfharden import quiet
 from tfharden.errors import InputError
 from tfharden.tflite.reader import TensorSpec, TFLiteFile
 
@@ -168,10 +169,11 @@ class _Interpreter:
         self._classes = file.output.shape[1]
         try:
             resolver = getattr(interpreter.OpResolverType, KERNELS[kernels])
-            self._litert = interpreter.Interpreter(
-                model_content=file.content, experimental_op_resolver_type=resolver, num_threads=1
-            )
-            self._litert.allocate_tensors()
+            with quiet.native_stderr():
+                self._litert = interpreter.Interpreter(
+                    model_content=file.content, experimental_op_resolver_type=resolver, num_threads=1
+                )
+                self._litert.allocate_tensors()
             self._input = self._litert.get_input_details()[0]["index"]
             self._output = self._litert.get_output_details()[0]["index"]
         except (RuntimeError, ValueError) as error:
