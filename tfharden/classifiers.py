@@ -111,14 +111,15 @@ class TFLiteClassifier(Classifier):
         self.kernels = kernels
         self.input_shape = tuple(self.file.input.shape[1:])
         self.num_classes = int(self.file.output.shape[-1])
-        self._least = (self.file.output.scale or 2e-7) / 2
+        # Probabilities below it are no longer told apart.
+        self.least = (self.file.output.scale or 2e-7) / 2
         probe = np.random.default_rng(0).uniform(*self._probe_range(), (16, *self.input_shape)).astype(np.float32)
-        if are_probabilities(self.runtime.predict(probe), tolerance=self.num_classes * self._least):
+        if are_probabilities(self.runtime.predict(probe), tolerance=self.num_classes * self.least):
             self.scores = "log of probabilities"
 
     def logits(self, images: np.ndarray) -> np.ndarray:  # noqa: D102
         outputs = self.runtime.predict(images)
-        return outputs if self.scores == "logits" else np.log(np.maximum(outputs, self._least))
+        return outputs if self.scores == "logits" else np.log(np.maximum(outputs, self.least))
 
     def receive(self, threat: Threat) -> Threat:
         """On the integer lattice of the file's input; a float input gets 8-bit images, as a camera makes them."""
@@ -156,12 +157,13 @@ class CallableClassifier(Classifier):
         self.name = name
 
     def logits(self, images: np.ndarray) -> np.ndarray:  # noqa: D102
-        scores = np.asarray(in_batches(self.function, images), np.float32)
-        if scores.shape != (len(images), self.num_classes):
-            raise InputError(
-                f"{self.name} answered {scores.shape} for {len(images)} images: expected "
-                f"{(len(images), self.num_classes)}"
-            )
+        return in_batches(self._scores, images)
+
+    def _scores(self, batch: np.ndarray) -> np.ndarray:
+        scores = np.asarray(self.function(batch.copy()), np.float32)  # a copy, since functions may work in place
+        expected = (len(batch), self.num_classes)
+        if scores.shape != expected:
+            raise InputError(f"{self.name} answered {scores.shape} for {len(batch)} images: expected {expected}")
         return scores
 
 
@@ -215,15 +217,16 @@ def shapes(model: keras.Model) -> tuple[tuple[int, ...], int]:
     """
     try:
         (batch, *image), output = model.input_shape, model.output_shape
-        (_, classes) = output
+        _, classes = output
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"{model.name}: a classifier takes one batch of images and gives one row of logits an image; "
             f"a subclassed model has to be built with a Functional graph for that"
         ) from error
-    if None in image or not image or classes is None or classes < 2:  # noqa: PLR2004
+    if not image or not all(isinstance(size, int) for size in (*image, classes)) or classes < 2:  # noqa: PLR2004
         raise InputError(
-            f"{model.name}: takes {(batch, *image)} and gives {output}: fix all sizes, two classes or more"
+            f"{model.name}: takes {(batch, *image)} and gives {output}: a classifier has one input and one output "
+            f"of fixed sizes, and two classes or more"
         )
     return tuple(image), int(classes)
 
@@ -238,6 +241,8 @@ def logits_of(
     """
     probe = np.random.default_rng(0).uniform(*bounds, (16, *shapes(model)[0])).astype(np.float32)
     outputs = model(probe, training=False)
+    if not tf.is_tensor(outputs):
+        raise InputError(f"{model.name}: gives a {type(outputs).__name__}: a classifier gives one tensor of logits")
     if hasattr(outputs, "_keras_logits"):
         return lambda outputs: tf.cast(outputs._keras_logits, tf.float32), "logits before the softmax"
     if are_probabilities(np.asarray(outputs, np.float32), tolerance=1e-5):

@@ -3,8 +3,9 @@
 import dataclasses
 import gzip
 import hashlib
+import math
 import pathlib
-import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 
 import keras
@@ -76,15 +77,21 @@ def load(name: str, bounds: tuple[float, float] = (0.0, 1.0), seed: int = 0) -> 
         raise InputError(f"unknown dataset {name!r}: known are {', '.join(NAMES)}")
     x_train, y_train, x_test, y_test = arrays
     shape = _with_channels(x_train).shape[1:]
+    for y in (y_train, y_test):
+        if not np.isfinite(y).all() or y.min() < 0:
+            raise InputError(f"{name}: labels span [{y.min():g}, {y.max():g}]: give class numbers from 0 up")
     classes = int(max(y_train.max(), y_test.max())) + 1
-    if classes > len(y_train):
+    if classes > len(x_train):
         raise InputError(
-            f"{name}: labels reach {classes - 1} with {len(y_train)} images to train on: are they classes?"
+            f"{name}: labels reach {classes - 1} with {len(x_train)} images to train on: are they classes?"
         )
-    train, test = (
-        (check_images(_scale(x, top, bounds), shape, bounds), check_labels(y, len(x), classes))
-        for x, y in ((x_train, y_train), (x_test, y_test))
-    )
+    try:
+        train, test = (
+            (check_images(_scale(x, top, bounds), shape, bounds), check_labels(y, len(x), classes))
+            for x, y in ((x_train, y_train), (x_test, y_test))
+        )
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     return Dataset(name, train, test, (float(bounds[0]), float(bounds[1])))
 
 
@@ -148,14 +155,14 @@ def _read_idx(path: pathlib.Path) -> np.ndarray:
     try:
         with gzip.open(path) as file:
             content = file.read()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: can't be read: {error}") from error
-    rank = content[3] if content[:3] == b"\0\0\x08" else 0
-    shape = np.frombuffer(content[4 : 4 + 4 * rank], ">u4").astype(int)
-    values = np.frombuffer(content, np.uint8, offset=min(4 + 4 * rank, len(content)))
-    if not rank or len(shape) != rank or values.size != shape.prod():
+    rank = content[3] if content.startswith(b"\0\0\x08") and len(content) > 3 else 0  # noqa: PLR2004
+    header, values = content[4 : 4 + 4 * rank], content[4 + 4 * rank :]
+    shape = [int.from_bytes(header[i : i + 4]) for i in range(0, len(header), 4)]
+    if not rank or len(header) != 4 * rank or len(values) != math.prod(shape):
         raise InputError(f"{path}: not an IDX file of bytes")
-    return values.reshape(shape)
+    return np.frombuffer(values, np.uint8).reshape(shape)
 
 
 def _read_npz(path: pathlib.Path) -> Source:
@@ -165,8 +172,9 @@ def _read_npz(path: pathlib.Path) -> Source:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in NPZ_ARRAYS if name not in archive.files]
             arrays = tuple(archive[name] for name in NPZ_ARRAYS if not missing)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputError(f"{path}: not a readable .npz archive of plain arrays: {error}") from error
+    except Exception as error:  # whatever NumPy, zipfile or zlib raised
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable .npz archive of plain arrays: {reason}") from error
     if missing:
         raise InputError(f"{path}: has no {', '.join(missing)}; it needs {', '.join(NPZ_ARRAYS)}")
     for name, array in zip(NPZ_ARRAYS, arrays, strict=True):

@@ -25,6 +25,8 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
     try:
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder")
+        if path.exists() and not path.is_file():
+            raise OSError("it is a device or a pipe, which a file would take the place of")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)

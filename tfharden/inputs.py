@@ -21,13 +21,15 @@ def check_images(images: np.ndarray, shape: tuple[int, ...], bounds: tuple[float
         raise InputError("the dataset is empty: there is no image in it")
     if images.shape[1:] != tuple(shape):
         raise InputError(f"images have the shape {images.shape[1:]}, the model takes {tuple(shape)}")
-    images = images.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is counted
+        images = images.astype(np.float32)
     wrong = np.count_nonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))
     if wrong:
         raise InputError(f"{wrong} of {len(images)} images hold NaN or infinity: every value has to be finite")
     low, high = bounds
+    slack = TOLERANCE * max(1.0, abs(low), abs(high))
     smallest, largest = float(images.min()), float(images.max())
-    if smallest < low - TOLERANCE or largest > high + TOLERANCE:
+    if smallest < low - slack or largest > high + slack:
         raise InputError(
             f"images span [{smallest:g}, {largest:g}], the model takes [{low:g}, {high:g}]: scale the images, "
             f"or state the model's own range (--input_range, bounds=)"
@@ -52,7 +54,7 @@ def check_labels(labels: np.ndarray, count: int, num_classes: int) -> np.ndarray
         raise InputError("labels have to be whole class numbers")
     if count and not 0 <= labels.min() <= labels.max() < num_classes:
         raise InputError(
-            f"labels span [{int(labels.min())}, {int(labels.max())}], the model has {num_classes} classes "
+            f"labels span [{labels.min():g}, {labels.max():g}], the model has {num_classes} classes "
             f"(0 to {num_classes - 1})"
         )
     return labels.astype(np.int32)

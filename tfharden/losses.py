@@ -9,6 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfharden.configurable import registered
+from tfharden.errors import InputError
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -22,18 +23,21 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 @registered
 def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """max_{i != y} z_i - z_y: positive where the model errs (Carlini and Wagner 2017, f_6 with its sign turned)."""
-    logits = tf.cast(logits, tf.float32)
+    logits, labels = tf.cast(logits, tf.float32), tf.cast(labels, tf.int32)
     truth = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
     others = tf.where(truth, logits.dtype.min, logits)
-    return tf.reduce_max(others, axis=-1) - tf.gather(logits, tf.cast(labels, tf.int32), batch_dims=1)
+    return tf.reduce_max(others, axis=-1) - tf.gather(logits, labels, batch_dims=1)
 
 
 @registered
 def difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """DLR: -(z_y - max_{i != y} z_i) / (z_(1) - z_(3)), blind to shift and scale of the logits (Croce and Hein 2020).
 
-    Needs at least three classes.
+    Raises:
+        InputError: fewer than three classes.
     """
+    if logits.shape[-1] is not None and logits.shape[-1] < 3:  # noqa: PLR2004
+        raise InputError(f"DLR compares three logits and the model has {logits.shape[-1]}: use the margin")
     largest = tf.math.top_k(tf.cast(logits, tf.float32), k=3).values
     return margin(logits, labels) / (largest[:, 0] - largest[:, 2] + 1e-12)
 

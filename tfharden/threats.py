@@ -32,7 +32,7 @@ class Threat(Configurable, abc.ABC):
             [0, 1]); None where every float is possible.
 
     Raises:
-        InputError: epsilon negative, not finite, or larger than the box; bounds or lattice out of order.
+        InputError: epsilon negative, not finite, or (Linf) larger than the box; bounds or lattice out of order.
     """
 
     epsilon: float
@@ -42,13 +42,24 @@ class Threat(Configurable, abc.ABC):
     norm: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if len(self.bounds) != 2 or not all(map(_is_finite, self.bounds)) or self.bounds[0] >= self.bounds[1]:  # noqa: PLR2004
+        if np.shape(self.bounds) != (2,) or not all(map(_is_finite, self.bounds)) or self.bounds[0] >= self.bounds[1]:
             raise InputError(f"bounds={self.bounds} are no range: give (low, high) with low < high")
         object.__setattr__(self, "bounds", tuple(map(float, self.bounds)))
         if not _is_finite(self.epsilon) or self.epsilon < 0:
             raise InputError(f"epsilon={self.epsilon} is no radius: give a finite number >= 0")
         if self.lattice is not None and not (_is_finite(self.lattice) and self.lattice > 0):
             raise InputError(f"lattice={self.lattice} is no spacing: give a number > 0, or None")
+        low, high = self.bounds
+        # A device with two values has a spacing of the whole range, but for rounding.
+        if self.lattice is not None and self.lattice > (high - low) * (1 + TOLERANCE):
+            raise InputError(f"lattice={self.lattice:g} is larger than the input range [{low:g}, {high:g}]")
+        object.__setattr__(self, "epsilon", float(self.epsilon))
+        object.__setattr__(self, "lattice", None if self.lattice is None else float(self.lattice))
+
+    @property
+    def tolerance(self) -> float:
+        """What rounding to float32 may add to a bound or a distance: it grows with the values."""
+        return TOLERANCE * max(1.0, self.epsilon, *map(abs, self.bounds))
 
     @abc.abstractmethod
     def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -80,7 +91,7 @@ class Threat(Configurable, abc.ABC):
             return x
         step = self._steps(x - origin + self.bounds[0])
         # A whole number of steps may have become 2.9999998 on the way: let rounding errors not cost a step.
-        whole = tf.sign(step) * tf.floor(tf.abs(step) + TOLERANCE / self.lattice)
+        whole = tf.sign(step) * tf.floor(tf.abs(step) + self.tolerance / self.lattice)
         return self._on_lattice(tf.round(self._steps(origin)) + whole)
 
     def violation(self, x: tf.Tensor, origin: tf.Tensor) -> float:
@@ -98,7 +109,8 @@ class Threat(Configurable, abc.ABC):
 
     def _on_lattice(self, steps: tf.Tensor) -> tf.Tensor:
         low, high = self.bounds
-        return tf.clip_by_value(low + steps * self.lattice, low, high)
+        most = math.floor((high - low + self.tolerance) / self.lattice)
+        return tf.clip_by_value(low + tf.clip_by_value(steps, 0.0, most) * self.lattice, low, high)
 
 
 @registered

@@ -8,7 +8,6 @@ import pathlib
 from absl import flags
 
 import tfharden as th
-from tfharden.tflite import KERNELS
 from tfharden.tools import options, runner
 from tfharden.tools.progress import Progress
 
@@ -26,7 +25,7 @@ def define_flags() -> None:
         None,
         "A .keras file whose adversarial examples .tflite files get; the last .keras --model if none.",
     )
-    flags.DEFINE_enum("kernels", "xnnpack", list(KERNELS), "Kernels that run .tflite files.")
+    flags.DEFINE_enum("kernels", "xnnpack", list(th.tflite.KERNELS), "Kernels that run .tflite files.")
     flags.DEFINE_string("output_dir", "saved_models/report", "Folder of the report.")
     options.define_overwrite()
 

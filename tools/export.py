@@ -3,14 +3,19 @@
 tfharden-export --model=saved_models/student.keras --recipe=int8 --output=saved_models/student_int8.tflite
 """
 
-import keras
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from absl import flags
 
 import tfharden as th
-from tfharden.export.recipes import BY_NAME
 from tfharden.tools import options, runner
 from tfharden.tools.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
 
 FLAGS = flags.FLAGS
 
@@ -20,7 +25,7 @@ def define_flags() -> None:
     options.define_data()
     options.define_threat()
     flags.DEFINE_string("model", None, "Path of the model, a .keras file.", required=True)
-    flags.DEFINE_enum("recipe", "int8", list(BY_NAME), "What the file computes in.")
+    flags.DEFINE_enum("recipe", "int8", list(th.export.RECIPES), "What the file computes in.")
     define_calibration()
     options.define_output("saved_models/model.tflite", "Path of the .tflite file.")
 

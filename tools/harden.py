@@ -6,7 +6,6 @@ tfharden-harden --dataset=digits --model=cnn --width=32 --epsilon=0.15 --output=
 from absl import flags
 
 import tfharden as th
-from tfharden.hardening.objectives import BY_NAME
 from tfharden.tools import options, runner, training
 
 FLAGS = flags.FLAGS
@@ -19,7 +18,7 @@ def define_flags() -> None:
     options.define_threat()
     options.define_training(epochs=40)
     options.define_model("cnn", "Architecture to train")
-    flags.DEFINE_enum("objective", "madry", [NATURAL, *BY_NAME], "What training minimises.")
+    flags.DEFINE_enum("objective", "madry", [NATURAL, *th.objectives.BY_NAME], "What training minimises.")
     options.define_number("alpha", 0.5, "Weight of the clean loss in --objective=goodfellow.", most=1.0)
     options.define_output("saved_models/hardened.keras", "Path of the trained model.")
 

@@ -5,21 +5,24 @@ tfharden-pipeline --dataset=digits --epsilon=0.15 --output_dir=saved_models/pipe
 Run again after a kill, it goes on where it stopped.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import keras
 from absl import flags
 
 import tfharden as th
-from tfharden import data, models
-from tfharden.export.recipes import BY_NAME as RECIPES
 from tfharden.tools import options, runner, training
 from tfharden.tools.export import calibration, define_calibration
 from tfharden.tools.progress import Progress
 from tfharden.tools.stages import Stages
+
+if TYPE_CHECKING:
+    import keras
 
 FLAGS = flags.FLAGS
 
@@ -48,7 +51,7 @@ def define_flags() -> None:
 class Pipeline:
     """The stages, on one dataset, in one folder."""
 
-    dataset: data.Dataset
+    dataset: th.data.Dataset
     threat: th.Threat
     attacks: list[th.attacks.Attack]
     stages: Stages
@@ -57,7 +60,7 @@ class Pipeline:
         """All stages, each unless it is done."""
         attack = th.attacks.PGD(self.threat, steps=FLAGS.attack_steps)
         shared = {
-            "data": data.sha256(self.dataset.train),
+            "data": th.data.sha256(self.dataset.train),
             "seed": FLAGS.seed,
             "batch_size": FLAGS.batch_size,
             "attack": attack.parameters(),
@@ -85,7 +88,7 @@ class Pipeline:
         def make() -> None:
             shape, classes = self.dataset.input_shape, self.dataset.num_classes
             # Seeded here, so that a stage gives the same whether or not others ran before it in this process.
-            model = models.build(ARCHITECTURE, shape, classes, width, seed=FLAGS.seed)
+            model = th.models.build(ARCHITECTURE, shape, classes, width, seed=FLAGS.seed)
             training.train(trainer(model), self.dataset.train, f"train the {name}", **budget)
             training.save_model(model, self.stages.folder / f"{name}.keras")
 
@@ -97,21 +100,23 @@ class Pipeline:
             student = self._load("student")
             with Progress("export the student") as progress:
                 images = calibration(student, self.dataset, self.threat, FLAGS.calibration_examples, FLAGS.seed)
-                for done, recipe in enumerate(RECIPES, start=1):
+                for done, recipe in enumerate(th.export.RECIPES, start=1):
                     artifact = th.export.to_tflite(student, recipe, images, self.dataset.bounds)
                     artifact.save(self.stages.folder / f"student_{recipe}.tflite")
-                    progress(done / len(RECIPES), f"{recipe} agrees on {artifact.agreement:.1%}")
+                    progress(done / len(th.export.RECIPES), f"{recipe} agrees on {artifact.agreement:.1%}")
 
         described = settings | {
             "student": self.stages.digest("student.keras"),
             "calibration_examples": FLAGS.calibration_examples,
         }
-        self.stages.run("export the student", described, [f"student_{recipe}.tflite" for recipe in RECIPES], make)
+        self.stages.run(
+            "export the student", described, [f"student_{recipe}.tflite" for recipe in th.export.RECIPES], make
+        )
 
     def _evaluate(self) -> None:
         examples = options.test_examples(self.dataset)
         names = [f"{name}.keras" for name in ("baseline", "teacher", "student")]
-        names += [f"student_{recipe}.tflite" for recipe in RECIPES]
+        names += [f"student_{recipe}.tflite" for recipe in th.export.RECIPES]
 
         def make() -> None:
             with Progress("evaluate") as progress:
@@ -127,7 +132,7 @@ class Pipeline:
             report.save(self.stages.folder / "report")
 
         described = {
-            "data": data.sha256(examples),
+            "data": th.data.sha256(examples),
             "models": {name: self.stages.digest(name) for name in names},
             "attacks": [attack.parameters() | {"name": attack.name} for attack in self.attacks],
         }

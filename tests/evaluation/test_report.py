@@ -52,7 +52,7 @@ def model(path, *, clean, worst, attacks, size=50_000, **extra):
 @pytest.fixture
 def content():
     keras = [attack("fgsm", "white-box", 331, 389), attack("pgd", "white-box", 281, 389, steps=40)]
-    tflite = [attack("transfer-pgd", "transfer", 293, 380), attack("square", "score", 288, 380)]
+    tflite = [attack("pgd", "transfer", 293, 380), attack("square", "score", 288, 380)]
     return {
         "schema": "tfharden.report/1",
         "versions": {"tfharden": "0.1.0"},
@@ -144,7 +144,7 @@ def test_csv_has_a_row_for_every_measure(content, tmp_path):
         ("teacher.keras", "attack", "pgd"),
         ("teacher.keras", "worst_case", ""),
         ("student.tflite", "clean", ""),
-        ("student.tflite", "attack", "transfer-pgd"),
+        ("student.tflite", "attack", "pgd"),
         ("student.tflite", "attack", "square"),
         ("student.tflite", "worst_case", ""),
     ]
@@ -174,11 +174,17 @@ def test_terminal_table(content):
     lines = Report(content).table().splitlines()
     assert lines[0] == "Linf, epsilon 0.15, 400 images of digits"
     header, teacher, student = (line for line in lines if line.startswith(("model", "teacher", "student")))
-    assert " ".join(header.split()) == "model KB parameters clean % fgsm % pgd % transfer-pgd % square % worst case %"
-    assert " ".join(teacher.split()) == "teacher.keras 1,938.9 11,242 97.2 82.8 70.2 – – 69.8 [65.1, 74.0]"
-    assert " ".join(student.split()) == "student.tflite 48.8 11,242 95.0 – – 73.2 72.0 70.8 [66.1, 75.0]"
+    assert " ".join(header.split()) == "model KB parameters clean % fgsm % pgd % square % worst case %"
+    assert " ".join(teacher.split()) == "teacher.keras 1,938.9 11,242 97.2 82.8 70.2 – 69.8 [65.1, 74.0]"
+    assert " ".join(student.split()) == "student.tflite 48.8 11,242 95.0 – 73.2† 72.0 70.8 [66.1, 75.0]"
     assert len(header) == len(teacher) == len(student)
+    assert lines[-2].startswith("† by transfer")
     assert lines[-1] == "checks: FAIL student.tflite: masking (square wins); WARN student.tflite: twin (1 LSB)"
+
+
+def test_terminal_table_without_transfers_has_no_legend_for_them(content):
+    del content["models"][1]
+    assert "†" not in Report(content).table()
 
 
 def test_terminal_table_says_when_all_checks_pass(content):
@@ -204,7 +210,7 @@ def test_equal_file_names_are_told_apart_by_their_paths(content):
 def test_page_table_holds_the_numbers_of_the_content(content, tmp_path):
     page = saved_page(Report(content, [panel()]), tmp_path)
     header, *rows = ([" ".join(cell.split()) for cell in row] for row in page.tables[0])
-    assert header[3:] == ["clean %", "fgsm %", "pgd %", "transfer-pgd %", "square %", "worst case %"]
+    assert header[3:] == ["clean %", "fgsm %", "pgd %", "square %", "worst case %"]
     for row, entry in zip(rows, content["models"], strict=True):
         assert row[0].split()[0] == entry["path"].removeprefix("runs/")
         assert row[1:3] == [f"{entry['bytes'] / 1024:,.1f}", "11,242"]
@@ -212,7 +218,8 @@ def test_page_table_holds_the_numbers_of_the_content(content, tmp_path):
         expected = [percent_cell(entry["clean_accuracy"], entry["clean_interval"])]
         for name in header[4:-1]:
             item = found.get(name)
-            expected.append(percent_cell(item["robust_accuracy"], item["interval"]) if item else "–")
+            cell = percent_cell(item["robust_accuracy"], item["interval"]) if item else "–"
+            expected.append(cell.replace(" ", "† ", 1) if item and item["access"] == "transfer" else cell)
         worst = entry["worst_case"]
         assert row[3:] == [*expected, percent_cell(worst["robust_accuracy"], worst["interval"])]
 
@@ -328,7 +335,7 @@ def test_attack_chart_marks_what_was_measured_and_nothing_else(content):
     assert both - marks_in(plots.accuracy_by_attack(models)) == 1
     texts = Page(plots.accuracy_by_attack(models)).text
     assert [text for text in texts if text in ("97.2", "82.8", "70.2", "69.8")] == ["97.2", "82.8", "70.2", "69.8"]
-    assert "transfer-pgd" in texts
+    assert "pgd†" in texts
     assert "square" not in texts
 
 

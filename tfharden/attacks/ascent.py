@@ -71,7 +71,8 @@ def ascend(
         loss: per-example loss that is climbed.
         steps: number of steps.
         step_size: length of a step in the threat's norm.
-        memory: remembers the best of the iterates whose loss was computed, which is all but the last; `()` for none.
+        memory: remembers the best of the iterates whose loss was computed, which is all but the last, as they land on
+            the threat's lattice (`origin` has to lie on it); `()` for none.
 
     Returns:
         The last iterate, and the memory.
@@ -81,18 +82,23 @@ def ascend(
     """
 
     def body(x: tf.Tensor, memory: Memory | tuple[()]) -> tuple[tf.Tensor, Memory | tuple[()]]:
+        # What counts is what the device receives, so that is judged and differentiated; x itself keeps the fractions
+        # of a lattice step.
+        received = threat.land(x, origin) if memory else x
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(x)
-            logits = logits_fn(x)
+            tape.watch(received)
+            logits = logits_fn(received)
             values = loss(logits, labels)
-        gradient = tape.gradient(values, x)
+        gradient = tape.gradient(values, received)
         if gradient is None:
             raise InputError("the model gives no gradient to its input: use a score-based attack such as square")
         # One image with a gradient of NaN must not lose its place in the box, nor the loop its other images.
         gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
         if memory:
             dead = tf.reduce_all(gradient == 0.0, axis=list(range(1, len(x.shape))))
-            memory = memory.after(x, logits, values, labels)._replace(blind=memory.blind + tf.cast(dead, tf.int32))
+            memory = memory.after(received, logits, values, labels)._replace(
+                blind=memory.blind + tf.cast(dead, tf.int32)
+            )
         return threat.project(x + step_size * threat.steepest(gradient), origin), memory
 
     return tf.while_loop(lambda *_: True, body, (x, memory), maximum_iterations=steps)

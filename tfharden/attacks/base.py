@@ -12,7 +12,7 @@ import numpy as np
 from tfharden.classifiers import Classifier
 from tfharden.configurable import Configurable
 from tfharden.inputs import check_images, check_labels
-from tfharden.threats import TOLERANCE, Threat
+from tfharden.threats import Threat
 
 Progress = Callable[[int, int], None]
 
@@ -118,7 +118,7 @@ class Attack(Configurable, abc.ABC):
             self.within(threat)._search(classifier, search)
         adversarial = np.asarray(threat.land(search.adversarial, origin))
         violation = threat.violation(adversarial, origin)
-        if violation > TOLERANCE:
+        if violation > threat.tolerance:
             raise RuntimeError(f"{self.name} left its threat model by {violation:.2g}: a fault of the attack")
         return AttackResult(
             name=self.name,
@@ -166,4 +166,4 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
         return {"name": value.name, **value.parameters()}
     if isinstance(value, Classifier | keras.Model):
         return value.name
-    return value.__name__ if callable(value) else value
+    return getattr(value, "__name__", type(value).__name__) if callable(value) else value

@@ -1,9 +1,12 @@
 """Basic iterative method."""
 
 import dataclasses
+import math
+import numbers
 
 from tfharden.attacks.gradient import GradientAttack
 from tfharden.configurable import registered
+from tfharden.errors import InputError
 
 
 @registered
@@ -21,6 +24,12 @@ class BIM(GradientAttack):
     step_size: float | None = None
 
     name = "bim"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size = self.step_size
+        if size is not None and not (isinstance(size, numbers.Real) and math.isfinite(size) and size > 0):
+            raise InputError(f"{self.name}: step_size={size!r} has to be a number > 0, or None")
 
     @property
     def stride(self) -> float:  # noqa: D102

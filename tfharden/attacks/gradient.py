@@ -107,7 +107,8 @@ class _Evaluator:
         ) -> tuple[tf.Tensor, Memory]:
             return attack._ascend(classifier.logits_fn, x, origin, y, steps, memory)
 
-        def conclude(x: tf.Tensor, y: tf.Tensor, memory: Memory) -> Memory:
+        def conclude(x: tf.Tensor, origin: tf.Tensor, y: tf.Tensor, memory: Memory) -> Memory:
+            x = attack.threat.land(x, origin)
             logits = classifier.logits_fn(x)
             return memory.after(x, logits, attack.loss(logits, y), y)
 
@@ -116,13 +117,13 @@ class _Evaluator:
 
         self.start = compiled(attack.threat.random_start, images, seed)
         self.advance = compiled(advance, images, images, labels, memory, tf.TensorSpec([], tf.int32))
-        self.conclude = compiled(conclude, images, labels, memory)
+        self.conclude = compiled(conclude, images, images, labels, memory)
 
     def climb(self, search: Search, chosen: np.ndarray, best: np.ndarray, restart: int) -> None:
         """One restart on the examples `chosen`; survivors are packed at each look."""
         attack = self.attack
         origin, y = tf.constant(search.origin[chosen]), tf.constant(search.labels[chosen])
-        seed = tf.constant([attack.seed + restart, int(chosen[0])])
+        seed = tf.constant([attack.seed, restart * len(search.labels) + int(chosen[0])])
         x = self.start(origin, seed) if attack.random_start else origin
         memory = Memory.empty(x)
         left = attack.steps
@@ -132,7 +133,7 @@ class _Evaluator:
             x, memory = self.advance(x, origin, y, memory, tf.constant(steps))
             search.gradients[chosen] += steps
             if not left:
-                memory = self.conclude(x, y, memory)
+                memory = self.conclude(x, origin, y, memory)
                 search.queries[chosen] += 1
             done = memory.wrong.numpy() if attack.early_exit and left else np.full(len(chosen), not left)
             _settle(search, chosen[done], best, tf.nest.map_structure(lambda t, done=done: t.numpy()[done], memory))

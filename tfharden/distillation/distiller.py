@@ -36,7 +36,7 @@ class Distiller(RobustModel):
 
     Raises:
         InputError: teacher and student that take different images or tell different numbers of classes apart, unknown
-            layers, no loss at all.
+            layers, no loss at all, a negative weight.
     """
 
     def __init__(
@@ -56,6 +56,8 @@ class Distiller(RobustModel):
             raise InputError(
                 f"teacher and student differ in image shape or classes: {shapes(teacher)} and {shapes(student)}"
             )
+        if not label_weight >= 0:
+            raise InputError(f"label_weight={label_weight} has to be >= 0")
         losses = list(losses) if isinstance(losses, Sequence) else [losses]
         if not losses and not label_weight:
             raise InputError("there is nothing to learn from: give a distillation loss or a label_weight")
@@ -91,7 +93,7 @@ class Distiller(RobustModel):
     def objective_outcome(self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
         """The weighted sum of the losses, and the student's logits."""
         student_output, *student_features = self._student_outputs(x_adversarial, True)
-        teacher_output, *teacher_features = map(tf.stop_gradient, self._teacher_outputs(x, False))
+        teacher_output, *teacher_features = self._teacher_outputs(x, False)
         logits, teacher_logits = self._to_logits(student_output), self._teacher_to_logits(teacher_output)
         features = iter(zip(self.projections, student_features, teacher_features, strict=True))
         total = self.label_weight * cross_entropy(logits, y)
@@ -100,7 +102,7 @@ class Distiller(RobustModel):
             if _layers(loss):
                 project, student, teacher = next(features)
                 student, teacher = project(student, teacher)
-            total += _value(loss, teacher, student)
+            total += _value(loss, tf.stop_gradient(teacher), student)
         return Outcome(total, adversarial_logits=logits)
 
     def get_config(self) -> dict[str, Any]:

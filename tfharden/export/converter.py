@@ -79,11 +79,17 @@ def to_tflite(
     source = KerasClassifier(model, bounds=bounds)
     if calibration is not None:
         calibration = check_images(calibration, source.input_shape, bounds)
-    content = _convert(model, source.input_shape, chosen, calibration)
     probes = calibration
     if probes is None:
         probes = np.random.default_rng(0).uniform(*bounds, (PROBES, *source.input_shape)).astype(np.float32)
-    return _compared(source, parse(content, f"{model.name}.tflite"), chosen, probes)
+    if len(probes) > 1 and not np.ptp(source.logits(probes), axis=0).any():
+        raise InputError(f"{model.name} answers the same for every image: it has learnt nothing, or its units are dead")
+    content = _convert(model, source.input_shape, chosen, calibration)
+    try:
+        file = parse(content, f"{model.name}.tflite")
+    except InputError as error:
+        raise ExportError(f"the converter made an unusable file: {error}") from error
+    return _compared(source, file, chosen, probes)
 
 
 def _convert(
@@ -101,7 +107,7 @@ def _convert(
         except InputError:
             raise
         except Exception as error:  # the converter raises its own classes, and bare ones
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ExportError(f"{model.name} can't be converted to {recipe.name}: {reason}") from error
 
 
@@ -109,8 +115,12 @@ def _compared(source: KerasClassifier, file: TFLiteFile, recipe: recipes.Recipe,
     """The artifact, once its answers are known to be the model's on these images."""
     if recipe.io != tf.float32 and (file.input.dtype, file.output.dtype) != (recipe.io.as_numpy_dtype,) * 2:
         raise ExportError(f"asked for {recipe.io.name} input and output, got {file.input.dtype}, {file.output.dtype}")
-    expected, got = source.logits(images), TFLiteClassifier(file).logits(images)
+    converted = TFLiteClassifier(file)
+    expected, got = source.logits(images), converted.logits(images)
     agreement = float(np.mean(expected.argmax(axis=-1) == got.argmax(axis=-1)))
+    if converted.scores == "log of probabilities":
+        # Of what the file rounds to nothing it can't tell more.
+        expected = np.log(np.maximum(tf.nn.softmax(expected), converted.least))
     # A softmax in the file leaves logits up to a constant.
     expected, got = (z - z.mean(axis=-1, keepdims=True) for z in (expected, got))
     error = float(np.abs(expected - got).max() / max(float(np.abs(expected).max()), 1e-6))

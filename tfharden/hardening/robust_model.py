@@ -66,6 +66,11 @@ class RobustModel(keras.Model):
             _, classes = self.model.output_shape
             self._compile_metrics.build(keras.KerasTensor((None,), "int32"), keras.KerasTensor((None, classes)))
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded trainer as the saved one was, so that training can go on."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The plain model's own outputs."""
         return self.model(x, training=training)
@@ -81,7 +86,9 @@ class RobustModel(keras.Model):
         with tf.GradientTape() as tape:
             outcome = self.objective_outcome(x, x_adversarial, y)
             loss = self._reduce(outcome.loss, sample_weight)
-            scaled = self.optimizer.scale_loss(loss)
+            # Gradients are summed over replicas, and the loss of all is the mean of their losses.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(loss / replicas)
         variables = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
         return self._logs(loss, outcome, y, sample_weight)
@@ -157,4 +164,6 @@ def _unpack(data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:  # noqa
         y = y[:, 0]
     if len(y.shape) != 1:
         raise InputError(f"labels have the shape {y.shape}: give one class number an image, not one-hot rows")
-    return tf.cast(x, tf.float32), y, sample_weight
+    if sample_weight is not None:
+        sample_weight = tf.reshape(sample_weight, [-1])  # a column times the losses would be a matrix
+    return tf.cast(x, tf.float32), tf.cast(y, tf.int32), sample_weight

@@ -12,8 +12,17 @@ IDENTIFIER = b"TFL3"
 VERSION = 3
 
 # Little-endian numpy codes of the scalars, by the name used below.
-SCALARS = {"bool": "|u1", "i8": "|i1", "u8": "|u1", "u16": "<u2", "i32": "<i4", "u32": "<u4", "f32": "<f4",
-           "i64": "<i8", "u64": "<u8"}
+SCALARS = {
+    "bool": "|u1",
+    "i8": "|i1",
+    "u8": "|u1",
+    "u16": "<u2",
+    "i32": "<i4",
+    "u32": "<u4",
+    "f32": "<f4",
+    "i64": "<i8",
+    "u64": "<u8",
+}
 
 # name:type, with [type] for a vector, =n for a default other than zero, and |A,B for a union of tables. A union takes
 # two slots: the number of the member (1 for A) in `name_type`, then the table in `name`. The options of an operator

@@ -1,0 +1,439 @@
+import csv
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfharden as th
+from tfharden.attacks import FGSM, PGD, Square, Transfer
+from tfharden.errors import InputError
+from tfharden.evaluation.statistics import wilson
+
+SHAPE, EPSILON = (4, 4, 1), 0.05
+THREAT = th.Linf(EPSILON)
+
+
+def linear(kernel=None, bias=(0.0, 0.0), *, softmax=False, name="linear"):
+    """Two classes: z = W x + b."""
+    kernel = np.random.default_rng(0).normal(size=(16, 2)) if kernel is None else np.asarray(kernel)
+    model = keras.Sequential(
+        [keras.Input(SHAPE), layers.Flatten(), layers.Dense(2, activation="softmax" if softmax else None)], name=name
+    )
+    model.set_weights([kernel.astype(np.float32), np.array(bias, np.float32)])
+    return model
+
+
+def examples(count=200, model=None, noise=0.1, low=0.2, high=0.8, seed=1):
+    """Images far from the box's walls, and the model's own classes but for a share of wrong labels."""
+    random = np.random.default_rng(seed)
+    x = random.uniform(low, high, (count, *SHAPE)).astype(np.float32)
+    y = (model or linear()).predict(x, verbose=0).argmax(axis=-1)
+    return x, np.where(random.random(count) < noise, 1 - y, y).astype(np.int32)
+
+
+def margins(model, x, y):
+    """(w_y - w_other) x + b_y - b_other of a two-class linear model, in float64, and the difference of weights."""
+    kernel, bias = (w.astype(np.float64) for w in model.get_weights())
+    sign = np.where(y == 0, 1, -1)
+    direction = kernel[:, 0] - kernel[:, 1]
+    return sign * (x.reshape(len(x), -1).astype(np.float64) @ direction + bias[0] - bias[1]), direction
+
+
+def robust_by_hand(model, x, y, threat=THREAT):
+    """Within the box's reach: correct at distance epsilon iff margin > epsilon * |w|_dual."""
+    margin, direction = margins(model, x, y)
+    dual = np.abs(direction).sum() if threat.norm == "linf" else np.linalg.norm(direction)
+    return margin > threat.epsilon * dual
+
+
+def content(models, data, threat=THREAT, attacks=("pgd",), **options):
+    return th.evaluate(models, data, threat, attacks, **options).content
+
+
+def only(found):
+    (model,) = found["models"]
+    return model
+
+
+def by_name(model):
+    return {attack["name"]: attack for attack in model["attacks"]}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A Keras file of a linear model, and its float and int8 exports."""
+    folder, model = tmp_path_factory.mktemp("files"), linear()
+    model.save(folder / "linear.keras")
+    x, _ = examples(low=0.0, high=1.0)
+    for recipe in ("float32", "int8"):
+        th.export.to_tflite(model, recipe, calibration=x).save(folder / f"{recipe}.tflite")
+    return folder
+
+
+# The numbers.
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+@pytest.mark.parametrize("threat", [THREAT, th.L2(0.15)], ids=["linf", "l2"])
+def test_robust_accuracy_is_the_closed_form(threat, softmax):
+    model = linear(softmax=softmax)
+    x, y = examples()
+    margin, _ = margins(model, x, y)
+    right, robust = margin > 0, robust_by_hand(model, x, y, threat)
+    assert 0.2 < robust.mean() < right.mean() - 0.1 < 0.9
+    found = only(content([model], (x, y), threat, ["fgsm", "pgd"]))
+    assert found["clean_accuracy"] == pytest.approx(right.mean())
+    assert found["clean_interval"] == pytest.approx(wilson(right.sum(), 200))
+    for attack in found["attacks"]:
+        assert attack["robust_accuracy"] == pytest.approx(robust.mean())
+        assert attack["interval"] == pytest.approx(wilson(robust.sum(), 200))
+        assert attack["success_rate"] == pytest.approx(1 - robust.sum() / right.sum())
+        assert attack["access"] == "white-box"
+    assert found["worst_case"]["robust_accuracy"] == pytest.approx(robust.mean())
+    # FGSM takes one gradient, and one look afterwards, of each example that was right.
+    fgsm = by_name(found)["fgsm"]
+    assert (fgsm["gradients_mean"], fgsm["queries_mean"]) == (1.0, 1.0)
+
+
+class Fixed(Square):
+    """Finds what it was told to: it inverts the images `targets`."""
+
+    def _search(self, classifier, search):
+        for index in self.targets:
+            if not search.solved[index]:
+                margin, direction = margins(self.model, search.origin[[index]], search.labels[[index]])
+                step = -np.sign(direction) * (1 if search.labels[index] == 0 else -1)
+                search.adversarial[index] = search.origin[index] + EPSILON * step.reshape(SHAPE).astype(np.float32)
+                search.queries[index] += self.cost
+
+
+def fixed(model, name, targets, cost=1):
+    kind = type(name, (Fixed,), {"name": name, "targets": targets, "model": model, "cost": cost})
+    return kind(THREAT)
+
+
+def test_worst_case_is_for_each_example():
+    """Two attacks that break other examples: each leaves three quarters, both together half."""
+    model = linear()
+    x, _ = examples(noise=0.0)
+    y = model.predict(x, verbose=0).argmax(axis=-1)
+    weak = np.flatnonzero(~robust_by_hand(model, x, y))[:20]
+    strong = np.flatnonzero(robust_by_hand(model, x, y))[:20]
+    x, y = np.concatenate([x[weak], x[strong]]), np.concatenate([y[weak], y[strong]])
+    attacks = [fixed(model, "first", range(10)), fixed(model, "second", range(10, 20))]
+    found = only(content([model], (x, y), attacks=attacks))
+    assert [attack["robust_accuracy"] for attack in found["attacks"]] == [0.75, 0.75]
+    assert found["worst_case"] == {
+        "robust_accuracy": 0.5,
+        "interval": pytest.approx(list(wilson(20, 40))),
+        "attacks": ["first", "second"],
+    }
+
+
+def test_rates_and_means_are_over_examples_that_were_right():
+    model = linear()
+    x, _ = examples(noise=0.0)
+    y = model.predict(x, verbose=0).argmax(axis=-1)
+    weak = np.flatnonzero(~robust_by_hand(model, x, y))[:10]
+    x, y = x[weak], y[weak]
+    y[:4] = 1 - y[:4]
+    # Of ten, four are wrong when clean; of the six others two are attacked, at 9 queries each.
+    found = only(content([model], (x, y), attacks=[fixed(model, "two", [0, 4, 5], cost=9)]))
+    (attack,) = found["attacks"]
+    assert found["clean_accuracy"] == pytest.approx(0.6)
+    assert attack["robust_accuracy"] == pytest.approx(0.4)
+    assert attack["success_rate"] == pytest.approx(2 / 6)
+    assert attack["queries_mean"] == pytest.approx(9 * 2 / 6)
+
+
+def test_nothing_right_when_clean():
+    model = linear()
+    x, _ = examples(20, noise=0.0)
+    found = only(content([model], (x, 1 - model.predict(x, verbose=0).argmax(axis=-1)), attacks=["pgd", "square"]))
+    assert found["clean_accuracy"] == found["worst_case"]["robust_accuracy"] == 0.0
+    for attack in found["attacks"]:
+        assert attack["success_rate"] is None
+        assert attack["queries_mean"] == attack["gradients_mean"] == 0.0
+
+
+def test_epsilon_zero_is_the_clean_accuracy():
+    found = only(content([linear()], examples(), th.Linf(0.0), ["fgsm", "pgd", "square"]))
+    for attack in found["attacks"]:
+        assert attack["robust_accuracy"] == found["clean_accuracy"]
+
+
+def test_lattice_counts_in_the_clean_accuracy_too():
+    """On a lattice of two values an image of 0.4 is 0: a model that looks for less than 0.3 changes its mind."""
+    kernel = np.zeros((16, 2))
+    kernel[:, 0] = 1 / 16
+    model = linear(kernel, bias=(0.0, 0.3))  # class 0 iff the mean is above 0.3
+    x, y = np.full((4, *SHAPE), 0.4, np.float32), np.zeros(4, np.int32)
+    assert only(content([model], (x, y), th.Linf(0.01)))["clean_accuracy"] == 1.0
+    assert only(content([model], (x, y), th.Linf(0.01, (0, 1), 1.0)))["clean_accuracy"] == 0.0
+
+
+def test_labels_and_images_of_other_types_give_the_same():
+    x, y = examples()
+    attacks = ["fgsm", "pgd"]
+    threat = th.Linf(EPSILON, (0, 1), 1 / 255)
+    expected = only(content([linear()], (x, y), threat, attacks))
+    kinds = [
+        (x, y[:, None]),
+        (x, y.astype(np.float64)),
+        (x, list(map(int, y))),
+        (x.astype(np.float64), y.astype(np.uint8)),
+        (x.tolist(), y.tolist()),
+    ]
+    for data in kinds:
+        found = only(content([linear()], data, threat, attacks))
+        for key in ("clean_accuracy", "worst_case"):
+            assert found[key] == expected[key]
+
+
+# Models without gradients.
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
+def test_tflite_is_attacked_by_transfer(files, recipe):
+    x, y = examples()
+    model, path = linear(), files / f"{recipe}.tflite"
+    found = content([model, path], (x, y), attacks=["fgsm", "pgd", "square"])["models"]
+    tflite = by_name(found[1])
+    assert list(tflite) == ["transfer-fgsm", "transfer-pgd", "square"]
+    assert [attack["access"] for attack in tflite.values()] == ["transfer", "transfer", "score"]
+    assert tflite["transfer-pgd"]["parameters"]["surrogate"] == "linear"
+    # A file that computes what its source computes falls with it, but for rounding.
+    robust = robust_by_hand(model, x, y).mean()
+    assert found[1]["worst_case"]["robust_accuracy"] == pytest.approx(robust, abs=0.03)
+    assert tflite["transfer-pgd"]["robust_accuracy"] == pytest.approx(robust, abs=0.03)
+    assert found[1]["format"] == f"tflite-{recipe}"
+    assert found[1]["kernels"] == "xnnpack"
+    assert found[1]["bytes"] == path.stat().st_size
+    assert found[0]["kernels"] is None
+
+
+def test_surrogate_is_the_last_keras_model_or_the_one_named(files):
+    data, path = examples(20), files / "int8.tflite"
+    last = content([linear(name="one"), path, linear(name="two"), path], data)["models"]
+    assert {by_name(last[i])["transfer-pgd"]["parameters"]["surrogate"] for i in (1, 3)} == {"two"}
+    named = content([linear(name="one"), path], data, surrogate=linear(name="other"))["models"]
+    assert by_name(named[1])["transfer-pgd"]["parameters"]["surrogate"] == "other"
+    alone = only(content([path], data, surrogate=files / "linear.keras"))
+    assert by_name(alone)["transfer-pgd"]["parameters"]["surrogate"] == "linear.keras"
+
+
+def test_transfer_that_was_asked_for_is_kept(files):
+    attack = Transfer(FGSM(THREAT), th.KerasClassifier(linear(name="chosen")))
+    found = only(content([linear()], examples(20), attacks=[attack]))
+    assert by_name(found)["transfer-fgsm"]["access"] == "transfer"
+
+
+def test_callable_model():
+    """A function is a black box: Square, on a linear model whose closed form it can't beat."""
+    model = linear()
+    kernel, bias = model.get_weights()
+    black = th.CallableClassifier(lambda x: x.reshape(len(x), -1) @ kernel + bias, SHAPE, 2, name="box")
+    x, y = examples()
+    found = only(content([black], (x, y), attacks=[Square(THREAT, queries=300)]))
+    robust = robust_by_hand(model, x, y).mean()
+    assert robust - 1e-9 <= found["worst_case"]["robust_accuracy"] <= robust + 0.1
+    assert found["worst_case"]["robust_accuracy"] < found["clean_accuracy"] - 0.1
+    assert (found["name"], found["format"], found["path"], found["parameters"]) == ("box", "callable", None, None)
+
+
+# Side effects and repetition.
+
+
+def with_norm_and_dropout():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([
+        keras.Input(SHAPE),
+        layers.BatchNormalization(),
+        layers.Dropout(0.5),
+        layers.Flatten(),
+        layers.Dense(2),
+    ])
+
+
+def test_models_are_left_as_they_were():
+    model = with_norm_and_dropout()
+    model.compile("adam")
+    model.layers[0].trainable = False
+    before = [v.numpy().copy() for v in model.variables]
+    content([model], examples(30), attacks=["fgsm", "pgd", "square"])
+    for variable, old in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old, err_msg=variable.path)
+    assert model.layers[0].trainable is False
+    assert model.trainable is True
+    assert model.compiled
+
+
+def without_seconds(found):
+    for model, index in itertools.product(found["models"], range(3)):
+        assert model["attacks"][index].pop("seconds") >= 0
+    return found
+
+
+def test_same_seed_same_report(files):
+    models = [with_norm_and_dropout(), files / "linear.keras", files / "int8.tflite"]
+    data = examples(60)
+    attacks = ["fgsm", "pgd", "square"]
+    x = data[0].copy()
+    first, again, other = (without_seconds(content(models, data, attacks=attacks, seed=seed)) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+    np.testing.assert_array_equal(data[0], x)
+    parameters = by_name(first["models"][1])
+    assert parameters["pgd"]["parameters"]["seed"] == parameters["square"]["parameters"]["seed"] == first["seed"] == 3
+
+
+# The report.
+
+MODEL_KEYS = {
+    *("name", "path", "format", "sha256", "bytes", "parameters", "kernels"),
+    *("clean_accuracy", "clean_interval", "attacks", "worst_case", "checks"),
+}
+ATTACK_KEYS = {
+    *("name", "access", "robust_accuracy", "interval", "success_rate", "queries_mean", "gradients_mean"),
+    *("seconds", "parameters"),
+}
+
+
+def test_schema(files, tmp_path):
+    threat = th.Linf(EPSILON, (0, 1), 1 / 255)
+    models = [files / "linear.keras", files / "int8.tflite", files / "float32.tflite", linear()]
+    report = th.evaluate(models, examples(40), threat, ["fgsm", "pgd", "square"], data_name="made", seed=5)
+    report.save(tmp_path / "report")
+    assert {file.name for file in (tmp_path / "report").iterdir()} == {"report.json", "report.csv", "report.html"}
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    keys = {"schema", "versions", "seed", "data", "threat", "models", "transfer", "differential"}
+    assert found.keys() == keys
+    assert found["schema"] == "tfharden.report/1"
+    assert found["threat"] == {"norm": "linf", "epsilon": EPSILON, "bounds": [0.0, 1.0], "lattice": 1 / 255}
+    assert found["data"].keys() == {"name", "num_examples", "sha256"}
+    assert (found["data"]["name"], found["data"]["num_examples"], found["seed"]) == ("made", 40, 5)
+    assert {"tfharden", "tensorflow", "keras"} <= found["versions"].keys()
+    for model in found["models"]:
+        assert model.keys() == MODEL_KEYS
+        assert model["worst_case"].keys() == {"robust_accuracy", "interval", "attacks"}
+        for attack in model["attacks"]:
+            assert attack.keys() == ATTACK_KEYS
+            assert attack["access"] in {"white-box", "score", "decision", "transfer"}
+            assert attack["parameters"]["epsilon"] == EPSILON
+        for check in model["checks"]:
+            assert check.keys() == {"name", "status", "detail"}
+            assert check["status"] in {"pass", "warn", "fail"}
+    assert [model["parameters"] for model in found["models"]] == [34] * 4
+    with open(tmp_path / "report" / "report.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4 * (1 + 3 + 1)
+
+
+def test_hash_tells_data_apart():
+    x, y = examples(20)
+    digests = [content([linear()], data)["data"]["sha256"] for data in ((x, y), (x, y), (x, 1 - y), (x[::-1], y))]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_progress_is_told():
+    told = []
+    content([linear()], examples(20), attacks=["pgd", "square"], progress=lambda label, share: told.append((label, share)))
+    assert {label for label, _ in told} == {"linear: pgd", "linear: square"}
+    for label in ("linear: pgd", "linear: square"):
+        shares = [share for name, share in told if name == label]
+        assert shares == sorted(shares)
+        assert (shares[0], shares[-1]) == (0.0, 1.0)
+
+
+def test_vectors_are_images_too(tmp_path):
+    """A model of flat inputs has no pixels to show, and still a report."""
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(3)(inputs))
+    x = np.random.default_rng(0).random((30, 6), np.float32)
+    report = th.evaluate([model], (x, np.arange(30) % 3), THREAT, ["pgd"])
+    report.save(tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["data"]["num_examples"] == 30
+
+
+# What is refused, before any attack runs.
+
+
+@pytest.fixture
+def no_attack(monkeypatch):
+    def attacked(*_, **__):
+        raise AssertionError("an attack ran")
+
+    monkeypatch.setattr("tfharden.attacks.base.Attack.__call__", attacked)
+
+
+def refused(match, *arguments, **options):
+    with pytest.raises(InputError, match=match) as error:
+        th.evaluate(*arguments, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda x, y: (x[:0], y[:0]), "empty"),
+        (lambda x, y: (x[:, :3], y), "shape"),
+        (lambda x, y: (x[0], y[:1]), "shape"),
+        (lambda x, y: (x, y[:-1]), "labels"),
+        (lambda x, y: (x, y + 1), "2 classes"),
+        (lambda x, y: (x, y - 1), "2 classes"),
+        (lambda x, y: (x, np.eye(2)[y]), "class number"),
+        (lambda x, y: (x, y + 0.5), "whole"),
+        (lambda x, y: (np.where(x > 0.7, np.nan, x), y), "NaN"),
+        (lambda x, y: (255 * x, y), "scale the images"),
+        (lambda x, y: (x - 1, y), "span"),
+    ],
+    ids=["empty", "shape", "one image", "fewer labels", "high", "low", "one-hot", "fractions", "nan", "0-255", "below 0"],
+)
+@pytest.mark.parametrize("kind", ["keras", "tflite"])
+def test_examples_that_do_not_fit(no_attack, files, kind, change, match):
+    model = linear() if kind == "keras" else files / "float32.tflite"
+    refused(match, [model], change(*examples(20)), THREAT, ["square"])
+
+
+def test_every_model_is_looked_at_first(no_attack):
+    other = keras.Sequential([keras.Input((5, 5, 1)), layers.Flatten(), layers.Dense(2)])
+    refused("shape", [linear(), other], examples(20), THREAT, ["pgd"])
+
+
+def test_nothing_to_do(no_attack):
+    refused("nothing to evaluate", [], examples(20), THREAT, ["pgd"])
+    refused("nothing to evaluate", [linear()], examples(20), THREAT, [])
+
+
+def test_unknown_attacks_and_models(no_attack, tmp_path):
+    refused("'pdg'.*fgsm.*pgd.*square", [linear()], examples(20), THREAT, ["pdg"])
+    refused("no such file", [tmp_path / "absent.keras"], examples(20), THREAT)
+    refused("absent.tflite", [tmp_path / "absent.tflite"], examples(20), THREAT)
+    refused("dict", [{}], examples(20), THREAT)
+
+
+def test_threats_that_differ(no_attack):
+    refused("0.1", [linear()], examples(20), THREAT, [PGD(th.Linf(0.1))])
+    refused("L2", [linear()], examples(20), THREAT, [PGD(th.L2(EPSILON))])
+    refused("linf", [linear()], examples(20), th.L2(0.1), ["square"])
+
+
+def test_gradients_from_nowhere(no_attack, files):
+    for model in (files / "int8.tflite", th.CallableClassifier(lambda x: x, SHAPE, 2)):
+        refused("surrogate", [model], examples(20), THREAT, ["square", "pgd"])
+
+
+def test_surrogates_that_do_not_serve(no_attack, files):
+    path = files / "int8.tflite"
+    refused("gradients", [path], examples(20), THREAT, ["square", "pgd"], surrogate=files / "float32.tflite")
+    other = keras.Sequential([keras.Input((5, 5, 1)), layers.Flatten(), layers.Dense(2)])
+    refused("shape", [path], examples(20), THREAT, ["square", "pgd"], surrogate=other)
+
+
+def test_model_or_attack_outside_a_list(no_attack):
+    refused("list", linear(), examples(20), THREAT)
+    refused("list", "model.tflite", examples(20), THREAT)
+    refused("list", [linear()], examples(20), THREAT, "pgd")
