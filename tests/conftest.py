@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # has to be set before Tenso
 import keras
 import numpy as np
 import pytest
+
 from tfharden import data
 from tfharden.classifiers import KerasClassifier
 
@@ -25,12 +26,14 @@ def digits():
 def digits_model(digits):
     """A small network with smooth units, fitted for seconds: right on most digits, robust on few."""
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.Input((8, 8, 1)),
-        keras.layers.Flatten(),
-        keras.layers.Dense(32, activation="tanh"),
-        keras.layers.Dense(10),
-    ])
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32, activation="tanh"),
+            keras.layers.Dense(10),
+        ]
+    )
     model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(*digits.train, epochs=8, batch_size=64, verbose=0)
     return model

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from scipy import special
+
 from tfharden import classifiers
 from tfharden.classifiers import CallableClassifier, KerasClassifier, TFLiteClassifier, as_classifier
 from tfharden.errors import InputError
@@ -203,7 +205,7 @@ def test_a_keras_file_with_code_in_it_is_refused_and_never_run(tmp_path, monkeyp
     model = keras.Model(image, layers.Dense(3)(layers.Flatten()(effect(image))))
     model.save("model.keras")
     pathlib.Path(trap).unlink(missing_ok=True)
-    with pytest.raises(InputError, match="model.keras: .*Lambda layer.*refused") as caught:
+    with pytest.raises(InputError, match=r"model.keras: .*Lambda layer.*refused") as caught:
         as_classifier(tmp_path / "model.keras")
     assert "\n" not in str(caught.value)
     assert not pathlib.Path(trap).exists()
@@ -217,7 +219,7 @@ def test_broken_and_missing_files_are_told_in_one_line(tmp_path):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], whole[:100], b"", b"no archive"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="model.keras: can't be loaded: [^\n]+$"):
+        with pytest.raises(InputError, match=r"model.keras: can't be loaded: [^\n]+$"):
             as_classifier(path)
     for name, message in (
         ("absent.keras", "absent.keras: no such file"),
@@ -259,8 +261,6 @@ def tflite(tmp_path_factory):
 
 def _interpret(path, images):
     """One image after the other on the bare interpreter; integers by its own scale and zero point."""
-    from ai_edge_litert.interpreter import Interpreter
-
     interpreter = Interpreter(model_path=str(path))
     interpreter.allocate_tensors()
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -322,5 +322,5 @@ def test_a_float_file_receives_what_a_camera_makes(tflite):
 
 
 def test_a_range_that_the_input_can_not_tell_apart_is_refused(tflite):
-    with pytest.raises(InputError, match="holds no value between 0.5 and 0.5001"):
+    with pytest.raises(InputError, match=r"holds no value between 0.5 and 0.5001"):
         TFLiteClassifier(tflite / "int8.tflite").receive(Linf(1e-5, (0.5, 0.5001)))

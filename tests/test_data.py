@@ -3,6 +3,8 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn.datasets
+
 from tfharden import data
 from tfharden.errors import InputError
 
@@ -47,12 +49,12 @@ def test_digits_are_split_in_equal_shares_of_every_class(digits):
 
 
 def test_digits_are_scikit_learns_own_by_sixteen(digits):
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
+    raw = sklearn.datasets.load_digits()
     expected = {(image.tobytes(), int(label)) for image, label in zip(raw.images, raw.target, strict=True)}
     found = [
-        ((16 * image[..., 0]).astype(np.float64).tobytes(), int(label)) for x, y in digits for image, label in zip(x, y)
+        ((16 * image[..., 0]).astype(np.float64).tobytes(), int(label))
+        for x, y in digits
+        for image, label in zip(x, y, strict=True)
     ]
     assert set(found) == expected
     assert len(found) == 1797
@@ -177,7 +179,7 @@ def test_broken_archives_are_refused(archive, save):
         try:
             assert data.sha256(_load_pair(path, flipped)) == clean  # a byte that means nothing, such as a date
         except InputError as error:
-            assert "\n" not in str(error)  # noqa: PT017
+            assert "\n" not in str(error)
 
 
 def _load_pair(path, content):
@@ -234,7 +236,7 @@ def test_broken_idx_files_are_refused(tmp_path):
     packed += [good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :] for place in range(len(good))]
     for content in packed:
         path.write_bytes(content)
-        with pytest.raises(InputError, match="labels.gz: [^\n]+$"):
+        with pytest.raises(InputError, match=r"labels.gz: [^\n]+$"):
             data._read_idx(path)
     path.unlink()
     with pytest.raises(InputError, match="can't be read"):

@@ -3,6 +3,7 @@ import os
 import pathlib
 
 import pytest
+
 from tfharden import files
 from tfharden.errors import InputError
 
@@ -45,7 +46,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path):
-    with pytest.raises(InputError, match="can't write .*file: No space left"), files.replacing(tmp_path / "file"):
+    with pytest.raises(InputError, match=r"can't write .*file: No space left"), files.replacing(tmp_path / "file"):
         raise OSError(28, "No space left on device")
     assert _names(tmp_path) == []
 
@@ -53,7 +54,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path):
 def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "taken").write_text("mine")
     for write in (lambda path: files.write_text(path, "x"), files.check_writable):
-        with pytest.raises(InputError, match="can't write .*taken/report.json: [^\n]+$"):
+        with pytest.raises(InputError, match=r"can't write .*taken/report.json: [^\n]+$"):
             write(tmp_path / "taken" / "report.json")
     assert (tmp_path / "taken").read_text() == "mine"
 
@@ -68,7 +69,7 @@ def test_a_folder_in_the_place_of_the_file(tmp_path):
 
 def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="can't write"):
+    with pytest.raises(InputError, match=r"can't write"):
         files.write_text(tmp_path / "pipe", "x")
     assert (tmp_path / "pipe").is_fifo()
     assert _names(tmp_path) == ["pipe"]

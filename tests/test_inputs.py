@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from tfharden.errors import InputError
 from tfharden.inputs import check_images, check_labels
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import special, stats
+
 from tfharden import losses
 from tfharden.errors import InputError
 
@@ -53,9 +54,7 @@ def test_dlr_of_two_classes_is_refused():
 
 
 def test_kl_divergence_against_scipy():
-    expected = [
-        stats.entropy(special.softmax(p), special.softmax(q)) for p, q in zip(LOGITS, OTHER, strict=True)
-    ]
+    expected = [stats.entropy(special.softmax(p), special.softmax(q)) for p, q in zip(LOGITS, OTHER, strict=True)]
     np.testing.assert_allclose(losses.kl_divergence(LOGITS, OTHER), expected, rtol=1e-3, atol=1e-5)
 
 

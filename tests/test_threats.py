@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import optimize, stats
+
 from tfharden import threats
 from tfharden.errors import InputError
 from tfharden.threats import L2, Linf
@@ -136,7 +137,7 @@ def test_without_a_lattice_nothing_is_rounded():
 @pytest.mark.parametrize("threat", [Linf(0.1, lattice=0.1), L2(0.1, lattice=0.1)])
 @pytest.mark.parametrize(
     ("value", "amount"),
-    [(0.5, 0), (0.6, 0), (0.4, 0), (0.7, 0.1), (0.53, 0.03), (1.2, 0.6), (-0.1, 0.5), (np.nan, np.inf), (np.inf, np.inf)],
+    [(0.5, 0), (0.6, 0), (0.4, 0), (0.7, 0.1), (0.53, 0.03), (1.2, 0.6), (-0.1, 0.5), (np.nan, np.inf), (np.inf,) * 2],
 )
 def test_violation_tells_the_largest_excess(threat, value, amount):
     origin = np.full((3, 2, 2), 0.5, np.float32)

@@ -38,7 +38,7 @@ def define_flags() -> None:
     options.define_attacks()
     flags.DEFINE_integer("batch_size", 64, "Images a training step.", lower_bound=1)
     flags.DEFINE_integer("attack_steps", 7, "PGD steps that make a training example.", lower_bound=1)
-    for name, width, epochs in (("baseline", 48, 15), ("teacher", 48, 40), ("student", 16, 60)):
+    for name, width, epochs in (("baseline", 48, 15), ("teacher", 48, 40), ("student", 16, 80)):
         flags.DEFINE_integer(f"{name}_width", width, f"Channels of the {name}'s first stage.", lower_bound=1)
         flags.DEFINE_integer(f"{name}_epochs", epochs, f"Passes over the training data for the {name}.", lower_bound=1)
     options.define_number("feature_weight", 5.0, "Weight of the features in distillation; soft targets weigh 1.")

@@ -1,5 +1,6 @@
 """How a tool runs: repeatable, with one line for bad input and an exit status that scripts can use."""
 
+import functools
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -12,15 +13,20 @@ from absl import app, flags, logging
 from tfharden.errors import InputError
 from tfharden.export import ExportError
 
+QUOTE = "'"  # which absl puts round defaults
 BAD_INPUT, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
 
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs a tool: status 0; 1 and one line for bad input; 2 and one line for bad flags."""
-    app.run(lambda argv: _guarded(main), flags_parser=_parse)
+    purpose = sys.modules[main.__module__].__doc__ or ""
+    app.run(lambda argv: _guarded(main), flags_parser=functools.partial(_parse, purpose))
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(purpose: str, argv: Sequence[str]) -> list[str]:
+    if {"--help", "-help", "-h"} & {*argv[1:]}:
+        print(_help(purpose))
+        sys.exit(0)
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
@@ -45,6 +51,17 @@ def _guarded(main: Callable[[], None]) -> int:
         _complain("interrupted")
         return INTERRUPTED
     return 0
+
+
+def _help(purpose: str) -> str:
+    """What the tool is for, and the flags that tools define, without those of the libraries."""
+    lines = [purpose.strip(), ""]
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith("tfharden.tools.") or module == sys.argv[0]:
+            for flag in sorted(defined, key=lambda flag: flag.name):
+                default = "" if flag.default is None else f" Default: {flag.default_as_str.strip(QUOTE)}."
+                lines.append(f"  --{flag.name}\n      {flag.help}{default}")
+    return "\n".join(lines)
 
 
 def _complain(message: str) -> None:

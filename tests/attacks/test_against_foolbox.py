@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from tfharden.attacks import BIM, FGSM, PGD
 from tfharden.classifiers import KerasClassifier
 from tfharden.threats import L2, Linf
@@ -21,7 +22,8 @@ def theirs(digits_model, examples):
 
     def run(attack, epsilon):
         x, y = (tf.constant(part) for part in examples)
-        _, images, success = attack(model, x, foolbox.criteria.Misclassification(y), epsilons=epsilon)
+        criterion = foolbox.criteria.Misclassification(tf.cast(y, tf.int64))  # the type of its argmax
+        _, images, success = attack(model, x, criterion, epsilons=epsilon)
         return images.numpy(), success.numpy()
 
     return run

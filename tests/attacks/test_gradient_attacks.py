@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import special
+
 from tfharden import attacks, losses
 from tfharden.attacks import BIM, FGSM, PGD, MarginPGD
 from tfharden.classifiers import CallableClassifier, KerasClassifier
@@ -20,17 +21,25 @@ WEIGHTS = RNG.normal(size=(12, 2)).astype(np.float32)
 SLOPE = WEIGHTS[:, 1] - WEIGHTS[:, 0]
 IMAGES = RNG.uniform(size=(80, *SHAPE)).astype(np.float32)
 FLAT = IMAGES.reshape(80, -1)
-KINDS = [FGSM, BIM, functools.partial(BIM, steps=8), functools.partial(PGD, steps=30), functools.partial(MarginPGD, steps=30)]
+OFFSET = -np.median(FLAT @ SLOPE)  # half of the images to each class
+
+
+def _long_steps(kind):
+    """In L2 a random start is forgotten as exp(-radii walked): the default of 2.5 radii leaves too much of it here."""
+    return lambda threat, **settings: kind(threat, steps=30, step_size=threat.epsilon / 4 or None, **settings)
+
+
+KINDS = [FGSM, BIM, functools.partial(BIM, steps=8), _long_steps(PGD), _long_steps(MarginPGD)]
 NAMES = ["fgsm", "bim-10", "bim-8", "pgd", "pgd-margin"]
 
 
 @pytest.fixture
 def two_classes(linear):
-    return linear(SHAPE, WEIGHTS)
+    return linear(SHAPE, WEIGHTS, [0, OFFSET])
 
 
 def _labels(offset=0.0):
-    return (FLAT @ SLOPE + offset > 0).astype(np.int32)
+    return (FLAT @ SLOPE + OFFSET + offset > 0).astype(np.int32)
 
 
 def _rise(threat):
@@ -47,8 +56,8 @@ def _rise(threat):
 @pytest.mark.parametrize("threat", [Linf(0.1, WIDE), Linf(0.15), L2(0.3, WIDE)], ids=["linf", "linf-box", "l2"])
 def test_a_linear_model_falls_as_far_as_the_closed_form_says(two_classes, kind, threat):
     y = _labels()
-    after = -np.abs(FLAT @ SLOPE) + _rise(threat)
-    clear = np.abs(after) > 1e-3
+    after = -np.abs(FLAT @ SLOPE + OFFSET) + _rise(threat)
+    clear = np.abs(after) > 2e-3
     result = kind(threat)(two_classes, IMAGES, y)
     np.testing.assert_array_equal(result.success[clear], after[clear] > 0)
     assert 10 < result.success.sum() < 70  # the test tells the two apart
@@ -89,7 +98,8 @@ def test_accuracy_falls_with_radius_steps_and_restarts(digits, digits_model, nor
 
     curve = [robust(epsilon) for epsilon in (0, radius / 4, radius / 2, radius, 3 * radius)]
     assert curve == sorted(curve, reverse=True)
-    assert curve[0] > 0.9 > 0.3 > curve[-1]
+    assert curve[0] > 0.9
+    assert curve[-1] < 0.3
     assert robust(steps=1, step_size=radius / 10) > robust(steps=10, step_size=radius / 10) >= robust(steps=30) - 0.01
     assert robust() >= robust(restarts=3)
 
@@ -221,7 +231,8 @@ def test_gradients_and_queries_are_counted_by_hand(thresholds):
     np.testing.assert_array_equal(result.gradients, [0, 5, 7, 7, 7])
     np.testing.assert_array_equal(result.queries, [0, 0, 1, 1, 1])
     np.testing.assert_array_equal(result.blind, 0)
-    np.testing.assert_allclose(result.distance, [0, 0.2, 0.3, 0.35, 0.35], atol=1e-6)
+    # The best of what was seen by then: of 0.5 .. 0.7 for the second, of all for the others.
+    np.testing.assert_allclose(result.distance, [0, 0.2, 0.35, 0.35, 0.35], atol=1e-6)
     full = dataclasses.replace(attack, early_exit=False)(classifier, x, y)
     np.testing.assert_array_equal(full.gradients, 7)
     np.testing.assert_array_equal(full.queries, 1)
@@ -229,8 +240,8 @@ def test_gradients_and_queries_are_counted_by_hand(thresholds):
 
 
 def test_every_restart_is_counted(linear):
-    classifier = linear(SHAPE, WEIGHTS)
-    far = np.abs(FLAT @ SLOPE) > 1
+    classifier = linear(SHAPE, WEIGHTS, [0, OFFSET])
+    far = np.abs(FLAT @ SLOPE + OFFSET) > 1
     attack = PGD(Linf(0.001), steps=6, restarts=3)
     result = attack(classifier, IMAGES[far], _labels()[far])
     np.testing.assert_array_equal(result.gradients, 18)
@@ -279,8 +290,8 @@ def test_gradients_that_vanish_are_counted_as_blind(linear):
     result = PGD(Linf(0.1), steps=6, restarts=2)(constant, IMAGES, y)
     np.testing.assert_array_equal(result.blind, 12)
     np.testing.assert_array_equal(result.blind, result.gradients)
-    saturated = linear(SHAPE, 1e4 * WEIGHTS)
-    far = np.abs(FLAT @ SLOPE) > 1
+    saturated = linear(SHAPE, 1e4 * WEIGHTS, [0, 1e4 * OFFSET])
+    far = np.abs(FLAT @ SLOPE + OFFSET) > 0.5
     x, y = IMAGES[far], _labels()[far]
     stalled = BIM(Linf(0.5), steps=6)(saturated, x, y)
     np.testing.assert_array_equal(stalled.blind, 6)
@@ -416,15 +427,14 @@ def test_perturb_inside_a_compiled_train_step(threat):
 
 def test_perturb_in_a_graph_of_any_batch_is_traced_once(two_classes):
     traces = []
-    attack = PGD(Linf(0.1), steps=2)
+    attack = PGD(Linf(0.1), steps=2, step_size=0.01)
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def made(x, y, seed):
+    def perturb(x, y, seed):
         traces.append(1)
         return attack.perturb(two_classes.logits_fn, x, y, seed)
 
     signature = [tf.TensorSpec([None, *SHAPE]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
-    made = tf.function(made.python_function, input_signature=signature, autograph=False)
+    made = tf.function(perturb, input_signature=signature, autograph=False)
     found = [made(IMAGES[:n], _labels()[:n], [0, s]).numpy() for n, s in ((8, 0), (8, 0), (8, 1), (80, 1))]
     assert len(traces) == 1
     np.testing.assert_array_equal(found[0], found[1])

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from tfharden.attacks import PGD, Square
 from tfharden.classifiers import CallableClassifier, KerasClassifier, TFLiteClassifier
 from tfharden.errors import InputError

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+
 from tfharden.attacks import BIM, PGD, Transfer
 from tfharden.classifiers import CallableClassifier
 from tfharden.errors import InputError
+from tfharden.losses import margin
 from tfharden.threats import L2, Linf
 
 SHAPE = (3, 3, 1)
@@ -55,15 +57,9 @@ def test_what_the_surrogate_errs_on_is_attacked_too(linear):
     y = np.zeros(60, int)
     target = _target(np.stack([np.ones(9), np.zeros(9)], axis=1) * -1 * SLOPE[:, None])
     right = target.predict(IMAGES) == y
-    result = Transfer(BIM(Linf(0.2), steps=5, loss=_margin()), surrogate)(target, IMAGES, y)
+    result = Transfer(BIM(Linf(0.2), steps=5, loss=margin), surrogate)(target, IMAGES, y)
     assert result.success[right].any()
     assert (result.distance[right] > 0.1).all()
-
-
-def _margin():
-    from tfharden.losses import margin
-
-    return margin
 
 
 def test_clean_errors_of_the_target_are_left_alone(linear):

@@ -15,8 +15,10 @@ def logits(seed, scale=3.0):
 
 def log_softmax(scores):
     scores = scores.astype(np.float64)
-    return scores - scores.max(axis=-1, keepdims=True) - np.log(
-        np.exp(scores - scores.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True)
+    return (
+        scores
+        - scores.max(axis=-1, keepdims=True)
+        - np.log(np.exp(scores - scores.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True))
     )
 
 
@@ -65,7 +67,7 @@ def test_soft_target_keeps_gradients_of_sure_teachers():
 
 
 def test_soft_target_gradient_keeps_its_size_when_temperature_changes():
-    """T^2 * (1 / T) * O(1 / T) = O(1): between T = 10 and T = 1000 the size stays, where it would change 10,000-fold."""
+    """T^2 * (1 / T) * O(1 / T) = O(1): between T = 10 and T = 1000 the size stays, where it would fall 10,000-fold."""
     teacher, student = logits(0), logits(1)
     sizes = [np.abs(gradient(th.SoftTarget(t), teacher, student)).mean() for t in (10.0, 100.0, 1000.0)]
     assert max(sizes) < 1.2 * min(sizes)

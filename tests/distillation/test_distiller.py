@@ -99,7 +99,8 @@ def test_features_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("at_student", "at_teacher"), [("conv1", "pool2"), ("pool2", "conv1"), ("pool3", "conv1"), ("flatten", "logits"), ("conv1", "conv3")]
+    ("at_student", "at_teacher"),
+    [("conv1", "pool2"), ("pool2", "conv1"), ("pool3", "conv1"), ("flatten", "logits"), ("conv1", "conv3")],
 )
 def test_features_of_other_sizes(at_student, at_teacher):
     """Maps are averaged to the smaller size, whichever model has it; then channels are projected."""
@@ -263,7 +264,7 @@ def test_soft_targets_alone_teach_within_keras_distiller(temperature):
     theirs = keras.distillation.Distiller(teacher, student, [th.SoftTarget(temperature)], student_loss_weight=0.0)
     theirs.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     theirs.optimizer.learning_rate = 0.03
-    theirs.fit(x, y, epochs=30, verbose=0)
+    theirs.fit(x, y, epochs=12, batch_size=16, verbose=0)
     assert np.mean(student.predict(x, verbose=0).argmax(axis=-1) == y) > 0.9
 
 
@@ -282,7 +283,7 @@ def test_soft_targets_alone_teach(loss):
     made = th.Distiller(student, teacher, [loss])
     made.compile(keras.optimizers.Adam(0.03))
     # Labels serve the attack and the metrics only: wrong ones must not matter.
-    made.fit(x, (y + 1) % CLASSES, epochs=30, verbose=0)
+    made.fit(x, (y + 1) % CLASSES, epochs=12, batch_size=16, verbose=0)
     assert np.mean(student.predict(x, verbose=0).argmax(axis=-1) == y) > 0.9
 
 
@@ -307,9 +308,7 @@ def test_our_distiller_and_keras_agree():
 
 def test_keras_feature_loss_works_here():
     student, teacher, (x, y) = cnn(4), cnn(6, seed=1), examples()
-    same = keras.distillation.FeatureDistillation(
-        loss="mse", teacher_layer_name="logits", student_layer_name="logits"
-    )
+    same = keras.distillation.FeatureDistillation(loss="mse", teacher_layer_name="logits", student_layer_name="logits")
     whole = keras.distillation.FeatureDistillation(loss="mse")
     expected = np.mean((teacher(x).numpy() - student(x).numpy()) ** 2)
     for loss in (same, whole):
@@ -336,7 +335,8 @@ def test_save_and_load(tmp_path, attack):
     loaded = keras.saving.load_model(tmp_path / "distiller.keras")
     assert list(loaded.losses_distilled) == losses
     assert (loaded.attack, loaded.label_weight, loaded.seed, loaded.name) == (attack, 0.25, 3, made.name)
-    for one, other in zip((loaded.student, loaded.teacher, *loaded.projections), (student, teacher, *made.projections)):
+    parts = [(m.student, m.teacher, *m.projections) for m in (loaded, made)]
+    for one, other in zip(*parts, strict=True):
         assert_identical(one, copies(other))
     assert int(loaded.optimizer.iterations) == int(made.optimizer.iterations) > 0
     assert np.isfinite(loaded.fit(x, y, verbose=0).history["loss"][0])

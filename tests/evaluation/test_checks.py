@@ -6,6 +6,7 @@ from keras import layers
 import tfharden as th
 from tfharden.attacks import FGSM, PGD, Square
 from tfharden.attacks.base import AttackResult
+from tfharden.errors import InputError
 from tfharden.evaluation import checks
 
 SHAPE = (4, 4, 1)
@@ -111,9 +112,10 @@ def wrapped(kind):
     random = np.random.default_rng(0)
     inputs = keras.Input(SHAPE)
     x = inputs
-    if kind == "rounded inputs":
-        # round(8 x) / 8 and the gradient of nearly nothing: a straight line's slope of 1e-30.
-        x = layers.Lambda(lambda x: keras.ops.stop_gradient(keras.ops.round(8 * x) / 8 - 1e-30 * x) + 1e-30 * x)(x)
+    if kind == "rounded":
+        x = keras.ops.stop_gradient(keras.ops.round(8 * x) / 8) + 0.0 * x
+    if kind == "cut off":
+        x = keras.ops.stop_gradient(keras.ops.round(8 * x) / 8)
     dense = layers.Dense(3)
     logits = dense(layers.Flatten()(x))
     if kind == "saturated":
@@ -153,10 +155,17 @@ def test_saturated_logits_are_found_out():
 
 
 def test_rounded_inputs_are_found_out():
-    """No gradient reaches the input that means anything; the black box doesn't care."""
-    masked = keras.Sequential([keras.Input(SHAPE), layers.Rescaling(1.0), wrapped("rounded inputs")])
-    found, _ = evaluated(masked, epsilon=0.15)
-    assert found[BLACK] == "pass" or found["gradients"] == "fail"
+    """A staircase has no slope; the black box doesn't need one."""
+    found, content = evaluated(wrapped("rounded"), epsilon=0.1)
+    assert found["gradients"] == found[BLACK] == "fail"
+    white, black = content["attacks"][1], content["attacks"][2]
+    assert white["robust_accuracy"] > black["robust_accuracy"] + 0.1
+
+
+def test_model_that_cuts_the_gradient_off_is_refused():
+    with pytest.raises(InputError, match=r"no gradient.*square") as error:
+        evaluated(wrapped("cut off"))
+    assert "\n" not in str(error.value)
 
 
 def test_hidden_softmax_warns():

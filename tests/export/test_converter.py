@@ -1,4 +1,3 @@
-import os
 import stat
 import tempfile
 import types
@@ -37,13 +36,15 @@ def classifier(name="cnn", seed=0):
 
 def softmax_dense(scale=1.0):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.Input(SHAPE),
-        layers.Flatten(),
-        layers.Dense(CLASSES),
-        layers.Rescaling(scale),
-        layers.Softmax(),
-    ])
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Flatten(),
+            layers.Dense(CLASSES),
+            layers.Rescaling(scale),
+            layers.Softmax(),
+        ]
+    )
     model.layers[1].bias.assign(-0.5 * np.sum(model.layers[1].kernel, axis=0))
     return model
 
@@ -54,10 +55,10 @@ def interpreted(content, x):
     interpreter.allocate_tensors()
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     stored = []
+    if source["dtype"] == np.int8:
+        scale, zero_point = source["quantization"]
+        x = np.clip(np.round(x / scale) + zero_point, -128, 127).astype(np.int8)
     for image in x[:, np.newaxis]:
-        if source["dtype"] == np.int8:
-            scale, zero_point = source["quantization"]
-            image = np.clip(np.round(image / scale) + zero_point, -128, 127).astype(np.int8)
         interpreter.set_tensor(source["index"], image)
         interpreter.invoke()
         stored.append(interpreter.get_tensor(target["index"])[0])
@@ -192,7 +193,7 @@ def test_model_that_tells_nothing_apart():
 
 
 def test_unknown_recipe():
-    with pytest.raises(InputError, match="'int4'.*float32.*int8") as error:
+    with pytest.raises(InputError, match=r"'int4'.*float32.*int8") as error:
         th.export.to_tflite(classifier("mlp"), "int4")
     assert one_line(error)
 
@@ -315,7 +316,7 @@ def test_save_where_nothing_can_be_written(tmp_path):
         with pytest.raises(InputError, match="can't write") as error:
             artifact.save(path)
         assert one_line(error)
-    assert os.listdir(tmp_path) == ["file"]
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_no_temporary_files_are_left(tmp_path, monkeypatch):
@@ -325,7 +326,7 @@ def test_no_temporary_files_are_left(tmp_path, monkeypatch):
     th.export.to_tflite(model, "int8", calibration=images())
     with pytest.raises(InputError):
         th.export.to_tflite(model, "int8")
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_export_changes_no_weight():

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfharden as th
-from tfharden.attacks import FGSM, PGD
+from tfharden.attacks import BIM, FGSM, PGD
 from tfharden.errors import InputError
 
 SHAPE, CLASSES, EPSILON, RATE = (4, 4, 1), 3, 0.1, 0.5
@@ -18,13 +18,18 @@ THREAT = th.Linf(EPSILON)
 
 def linear(*, softmax=False, seed=0, classes=CLASSES, **dense):
     keras.utils.set_random_seed(seed)
-    return keras.Sequential([
-        keras.Input(SHAPE),
-        layers.Flatten(),
-        layers.Dense(
-            classes, activation="softmax" if softmax else None, bias_initializer=keras.initializers.RandomNormal(), **dense
-        ),
-    ])
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Flatten(),
+            layers.Dense(
+                classes,
+                activation="softmax" if softmax else None,
+                bias_initializer=keras.initializers.RandomNormal(),
+                **dense,
+            ),
+        ]
+    )
 
 
 def examples(count=8, seed=0, classes=CLASSES):
@@ -183,7 +188,7 @@ def test_goodfellow_alpha_out_of_range(alpha):
 def test_objectives_by_name():
     assert th.objectives.get("goodfellow", alpha=0.25) == th.objectives.Goodfellow(0.25)
     assert th.objectives.get("madry") == th.objectives.Madry()
-    with pytest.raises(InputError, match="madry.*goodfellow") as error:
+    with pytest.raises(InputError, match=r"madry.*goodfellow") as error:
         th.objectives.get("madri")
     assert one_line(error)
 
@@ -382,7 +387,7 @@ def test_subclass_with_a_graph_trains_and_one_without_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("shape", "classes", "match"), [((None, None, 1), 3, "fix all sizes"), (SHAPE, 1, "two classes or more")]
+    ("shape", "classes", "match"), [((None, None, 1), 3, "fixed sizes"), (SHAPE, 1, "two classes or more")]
 )
 def test_models_that_are_no_classifiers(shape, classes, match):
     inputs = keras.Input(shape)
@@ -516,7 +521,7 @@ def test_compiled_by_xla():
     x, y = examples(16)
     models = linear(), linear()
     for model, compiled in zip(models, (False, True), strict=True):
-        robust(model, PGD(THREAT, steps=3), jit_compile=compiled).fit(x, y, batch_size=8, shuffle=False, verbose=0)
+        robust(model, BIM(THREAT, steps=3), jit_compile=compiled).fit(x, y, batch_size=8, shuffle=False, verbose=0)
     assert_same_weights(models[1].get_weights(), models[0].get_weights())
 
 

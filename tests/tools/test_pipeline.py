@@ -9,7 +9,7 @@ import time
 import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from conftest import ROOT, fast, run_tool
+from processes import ROOT, fast, run_tool
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 

@@ -19,7 +19,7 @@ HALVINGS = np.array([10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
 @registered
 @dataclasses.dataclass(frozen=True)
 class Square(Attack):
-    """Random squares of -epsilon or +epsilon, kept where the margin falls (Andriushchenko et al. 2020, Linf).
+    """Random squares of -epsilon or +epsilon, kept unless the margin rises (Andriushchenko et al. 2020, Linf).
 
     Every candidate is a corner of the ball cut by box and lattice, so an integer model is attacked on exactly the
     values that it can receive. Squares reach every row and column, and one that would change nothing is turned over.
@@ -62,7 +62,8 @@ class Square(Attack):
             search.queries[left] += 1
             margins = _margins(logits, search.labels[left])
             fell = logits.argmax(axis=-1) != search.labels[left]
-            better = (margins < best[left]) | fell
+            # Ties are taken: the margin of an integer model is a staircase, and only who moves on its steps gets down.
+            better = (margins <= best[left]) | fell
             chosen = left[better]
             high[chosen], best[chosen], search.adversarial[chosen] = candidate[better], margins[better], images[better]
             search.solved[left] = fell

@@ -58,14 +58,18 @@ def evaluate(
         InputError: nothing to evaluate, examples that don't fit, an unknown attack, an attack that a model can't be
             reached by.
     """
+    for name, given in (("models", models), ("attacks", attacks)):
+        if not isinstance(given, list | tuple):
+            raise InputError(f"{name} is a {type(given).__name__}: give a list of {name}, be it of one")
     if not models or not attacks:
         raise InputError("there is nothing to evaluate: give one model and one attack at least")
     chosen = [_attack(attack, threat, seed) for attack in attacks]
     classifiers = [as_classifier(model, threat.bounds) for model in models]
-    for classifier in classifiers:  # before any work is done
-        check_images(examples[0], classifier.input_shape, threat.bounds)
-        check_labels(examples[1], len(examples[0]), classifier.num_classes)
     source = _surrogate(surrogate, classifiers, threat)
+    for classifier in classifiers if source is None else [*classifiers, source]:  # before any work is done
+        x = check_images(examples[0], classifier.input_shape, threat.bounds)
+        y = check_labels(examples[1], len(x), classifier.num_classes)
+    examples = x, y
     plans = [(classifier, [_reaching(classifier, attack, source) for attack in chosen]) for classifier in classifiers]
     entries, panels = zip(*(_evaluate_one(*plan, examples, threat, progress) for plan in plans), strict=True)
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
@@ -73,13 +77,13 @@ def evaluate(
         "schema": SCHEMA,
         "versions": {"python": platform.python_version()} | versions,
         "seed": seed,
-        "data": {"name": data_name, "num_examples": len(examples[1]), "sha256": data.sha256(examples)},
+        "data": {"name": data_name, "num_examples": len(y), "sha256": data.sha256(examples)},
         "threat": {"norm": threat.norm} | dataclasses.asdict(threat),
         "models": list(entries),
         "transfer": {},
         "differential": {},
     }
-    return Report(content, panels)
+    return Report(content, [panel for panel in panels if panel.clean.ndim == 4])  # noqa: PLR2004 - images
 
 
 def _attack(attack: str | Attack, threat: Threat, seed: int) -> Attack:
@@ -92,7 +96,10 @@ def _attack(attack: str | Attack, threat: Threat, seed: int) -> Attack:
 
 def _surrogate(surrogate: object, classifiers: Sequence[Classifier], threat: Threat) -> Classifier | None:
     if surrogate is not None:
-        return as_classifier(surrogate, threat.bounds)
+        source = as_classifier(surrogate, threat.bounds)
+        if not source.differentiable:
+            raise InputError(f"{source.name} gives no gradients to transfer: the surrogate has to be a Keras model")
+        return source
     return next((classifier for classifier in reversed(classifiers) if classifier.differentiable), None)
 
 
