@@ -28,6 +28,6 @@ setup(
         "matplotlib>=3.10,<4",
         "Jinja2>=3.1,<4",
     ],
-    extras_require={"test": ["pytest>=8,<10", "ruff>=0.9"]},
+    extras_require={"test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4"]},
     entry_points={"console_scripts": [f"tfharden-{tool} = tfharden.tools.{tool}:run" for tool in TOOLS]},
 )
