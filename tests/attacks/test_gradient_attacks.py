@@ -371,7 +371,8 @@ def test_seeds(two_classes):
     assert not (np.abs(run(1) - starts).max(axis=(2, 3, 4)) < 1e-4).any()
 
 
-def test_restarts_start_elsewhere():
+@pytest.mark.parametrize("early_exit", [True, False])
+def test_restarts_start_elsewhere(early_exit):
     """Gradients lead nowhere, and the model errs on a share of the ball: restarts are chances."""
 
     @tf.custom_gradient
@@ -385,7 +386,8 @@ def test_restarts_start_elsewhere():
     classifier = _two_logits(lambda x: Flat()(x)[:, 0] - 0.55, (2, 2, 1))
     x, y = np.full((400, 2, 2, 1), 0.5, np.float32), np.zeros(400, int)
     for restarts in (1, 4):
-        found = PGD(Linf(0.1), steps=2, restarts=restarts)(classifier, x, y).success.mean()
+        attack = PGD(Linf(0.1), steps=2, restarts=restarts, early_exit=early_exit)
+        found = attack(classifier, x, y).success.mean()
         assert found == pytest.approx(1 - 0.75**restarts, abs=0.1)  # four standard deviations
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -13,15 +15,17 @@ IMAGES = np.random.default_rng(0).uniform(size=(20, *SHAPE)).astype(np.float32)
 
 
 class _Recorder(CallableClassifier):
-    """Never errs, prefers no image, and remembers what it was asked."""
+    """Never errs, remembers what it was asked, and likes the first guess best, or (`level`) all alike."""
 
-    def __init__(self, shape=SHAPE):
+    def __init__(self, shape=SHAPE, *, level=False):
         super().__init__(self._answer, shape, 2)
         self.asked = []
+        self.level = level
 
     def _answer(self, images):
         self.asked.append(images)
-        return np.tile([1.0, 0.0], (len(images), 1))
+        first_guess = len(self.asked) == 2
+        return np.tile([1.0 if first_guess or self.level else 2.0, 0.0], (len(images), 1))
 
 
 @pytest.mark.parametrize("threat", [Linf(0.2), Linf(0.21, lattice=0.05), Linf(20.3, (0, 255), 1)])
@@ -39,11 +43,12 @@ def test_only_corners_are_asked_within_the_budget(threat):
     reach = np.floor(threat.epsilon / steps + 1e-4) * steps if threat.lattice else threat.epsilon
     lower, upper = np.maximum(origin - reach, low), np.minimum(origin + reach, high)
     slack = 1e-5 * (high - low)
-    for images in (*asked, last):
+    for images in asked:
         at_lower, at_upper = np.abs(images - lower) < slack, np.abs(images - upper) < slack
         assert (at_lower | at_upper).all()
         assert at_lower.any()
         assert at_upper.any()
+    np.testing.assert_array_equal(last, asked[0])
     np.testing.assert_array_equal(result.adversarial, last)
 
 
@@ -96,6 +101,20 @@ def test_changes_stay_within_one_square():
             rows, columns = np.flatnonzero(place.any(1)), np.flatnonzero(place.any(0))
             side = max(np.ptp(rows), np.ptp(columns)) + 1
             assert side <= round(np.sqrt(0.8 * 64))
+
+
+def test_ties_are_taken():
+    """The margin of an integer model is a staircase: on a step, the search has to walk on from where it is."""
+    box = _Recorder((8, 8, 1), level=True)
+    result = Square(Linf(0.2), queries=40)(box, np.full((10, 8, 8, 1), 0.5, np.float32), np.zeros(10, int))
+    _, *asked, last = box.asked
+    np.testing.assert_array_equal(last, asked[-1])
+    np.testing.assert_array_equal(result.adversarial, asked[-1])
+    attack = Square(Linf(0.2), queries=40)
+    for query, (before, after) in enumerate(itertools.pairwise(asked), start=1):
+        for place in (before != after).any(axis=-1):
+            rows, columns = np.flatnonzero(place.any(1)), np.flatnonzero(place.any(0))
+            assert 0 < max(np.ptp(rows), np.ptp(columns)) + 1 <= attack._side(query, 8, 8)
 
 
 def _linear(slope, offset=0.0, wrap=lambda x: x):

@@ -210,18 +210,19 @@ def test_equal_file_names_are_told_apart_by_their_paths(content):
 def test_page_table_holds_the_numbers_of_the_content(content, tmp_path):
     page = saved_page(Report(content, [panel()]), tmp_path)
     header, *rows = ([" ".join(cell.split()) for cell in row] for row in page.tables[0])
-    assert header[3:] == ["clean %", "fgsm %", "pgd %", "square %", "worst case %"]
+    assert header[3:] == ["clean %", "worst case %", "fgsm %", "pgd %", "square %"]
     for row, entry in zip(rows, content["models"], strict=True):
         assert row[0].split()[0] == entry["path"].removeprefix("runs/")
         assert row[1:3] == [f"{entry['bytes'] / 1024:,.1f}", "11,242"]
         found = {f"{item['name']} %": item for item in entry["attacks"]}
+        worst = entry["worst_case"]
         expected = [percent_cell(entry["clean_accuracy"], entry["clean_interval"])]
-        for name in header[4:-1]:
+        expected.append(percent_cell(worst["robust_accuracy"], worst["interval"]))
+        for name in header[5:]:
             item = found.get(name)
             cell = percent_cell(item["robust_accuracy"], item["interval"]) if item else "–"
             expected.append(cell.replace(" ", "† ", 1) if item and item["access"] == "transfer" else cell)
-        worst = entry["worst_case"]
-        assert row[3:] == [*expected, percent_cell(worst["robust_accuracy"], worst["interval"])]
+        assert row[3:] == expected
 
 
 def test_page_loads_nothing_and_describes_its_pictures(content, tmp_path):

@@ -82,7 +82,7 @@ class RobustModel(keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
         """One attack, one descent."""
         x, y, sample_weight = _unpack(data)
-        x_adversarial = self._perturb(x, y)
+        x_adversarial = x if self.attack is None else self.attack.perturb(self.logits_fn, x, y, self._seeds.next())
         with tf.GradientTape() as tape:
             outcome = self.objective_outcome(x, x_adversarial, y)
             loss = self._reduce(outcome.loss, sample_weight)
@@ -94,10 +94,11 @@ class RobustModel(keras.Model):
         return self._logs(loss, outcome, y, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
-        """Cross entropy on attacked images, and accuracy on clean and attacked ones."""
+        """Cross entropy on attacked images, and accuracy on clean and attacked ones; the same at every call."""
         x, y, sample_weight = _unpack(data)
-        clean = self.logits_fn(x)
-        adversarial = clean if self.attack is None else self.logits_fn(self._perturb(x, y))
+        clean = adversarial = self.logits_fn(x)
+        if self.attack is not None:
+            adversarial = self.logits_fn(self.attack.perturb(self.logits_fn, x, y))
         outcome = Outcome(cross_entropy(adversarial, y), clean, adversarial)
         return self._logs(self._reduce(outcome.loss, sample_weight), outcome, y, sample_weight)
 
@@ -113,11 +114,6 @@ class RobustModel(keras.Model):
     def metrics(self) -> list[keras.Metric]:
         """Keras' own metrics, and the robust accuracy."""
         return [*super().metrics, self._robust_accuracy]
-
-    def _perturb(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        if self.attack is None:
-            return x
-        return self.attack.perturb(self.logits_fn, x, y, self._seeds.next())
 
     def _reduce(self, loss: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
         """Sum over the batch by its size, as Keras' losses do, and the model's own regularisers."""
