@@ -32,10 +32,10 @@ def _handmade(z):
 
 ENDINGS = {
     "none": (lambda z: z, "logits"),
-    "softmax layer": (layers.Softmax(), "logits before the softmax"),
-    "activation layer": (layers.Activation("softmax"), "logits before the softmax"),
-    "ops in a layer": (_Probabilities(), "logits before the softmax"),
-    "ops in the graph": (keras.ops.softmax, "logits before the softmax"),
+    "softmax layer": (layers.Softmax(), "logits before the last activation"),
+    "activation layer": (layers.Activation("softmax"), "logits before the last activation"),
+    "ops in a layer": (_Probabilities(), "logits before the last activation"),
+    "ops in the graph": (keras.ops.softmax, "logits before the last activation"),
     "exp by sum": (_handmade, "log of probabilities"),
 }
 
@@ -73,7 +73,7 @@ def test_logits_are_found_behind_every_ending(name, nested):
 
 def test_logits_are_found_behind_a_dense_layer_with_softmax():
     classifier = KerasClassifier(_model(activation="softmax"))
-    assert classifier.scores == "logits before the softmax"
+    assert classifier.scores == "logits before the last activation"
     _assert_logits(classifier, LOGITS, shifted=False)
 
 
@@ -81,7 +81,7 @@ def test_a_sequential_model_and_other_bounds():
     model = keras.Sequential([keras.Input(SHAPE), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)])
     model.add(layers.Softmax())
     classifier = KerasClassifier(model, bounds=(0, 255))
-    assert classifier.scores == "logits before the softmax"
+    assert classifier.scores == "logits before the last activation"
     probabilities = model.predict(IMAGES * 255, verbose=0)
     np.testing.assert_allclose(special.softmax(classifier.logits(IMAGES * 255), axis=1), probabilities, atol=1e-5)
 
@@ -324,3 +324,16 @@ def test_a_float_file_receives_what_a_camera_makes(tflite):
 def test_a_range_that_the_input_can_not_tell_apart_is_refused(tflite):
     with pytest.raises(InputError, match=r"holds no value between 0.5 and 0.5001"):
         TFLiteClassifier(tflite / "int8.tflite").receive(Linf(1e-5, (0.5, 0.5001)))
+
+
+@pytest.mark.parametrize("answer", [np.nan, np.inf])
+def test_an_answer_that_is_not_finite_is_no_class(answer):
+    model = CallableClassifier(lambda x: np.where(x[:, :1] > 0.5, [[answer, 0.0]], [[0.0, 1.0]]), (1,), 2)
+    np.testing.assert_array_equal(model.predict(np.array([[0.9], [0.1]], np.float32)), [-1, 1])
+
+
+def test_probabilities_in_half_precision_are_known_as_such():
+    x = keras.Input((6,))
+    scores = keras.ops.exp(layers.Dense(4)(x))
+    model = keras.Model(x, keras.ops.cast(scores / keras.ops.sum(scores, axis=-1, keepdims=True), "float16"))
+    assert KerasClassifier(model).scores == "log of probabilities"

@@ -207,3 +207,10 @@ def test_configuration_survives_keras_serialisation(threat):
 def test_a_threat_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Linf(0.1).epsilon = 1
+
+
+def test_a_ball_is_cut_to_a_box_that_lies_in_it():
+    cut = Linf(0.9).cut((0.0, 0.5), 1 / 255)
+    assert (cut.epsilon, cut.bounds, cut.lattice) == (0.5, (0.0, 0.5), 1 / 255)
+    assert Linf(0.1).cut((0.0, 0.5), None).epsilon == 0.1
+    assert L2(3.0).cut((0.0, 0.5), None).epsilon == 3.0

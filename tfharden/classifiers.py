@@ -1,13 +1,13 @@
 """What can be attacked: one small protocol, and adapters for Keras models, .tflite files and plain callables."""
 
 import abc
-import dataclasses
 import os
 import pathlib
 from collections.abc import Callable
 from typing import ClassVar
 
 import keras
+import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
@@ -25,7 +25,7 @@ class Classifier(abc.ABC):
         name: what reports call it.
         input_shape: shape of one image.
         num_classes: number of logits.
-        scores: what the logits are: "logits", "logits before the softmax", "log of probabilities".
+        scores: what the logits are: "logits", "logits before the last activation", "log of probabilities".
     """
 
     name: str
@@ -47,8 +47,8 @@ class Classifier(abc.ABC):
         return threat
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """The class of each image, `[n]`."""
-        return self.logits(images).argmax(axis=-1)
+        """The class of each image, `[n]`; -1, which is no class, where the logits are not all finite."""
+        return decide(self.logits(images))
 
 
 class KerasClassifier(Classifier):
@@ -123,11 +123,13 @@ class TFLiteClassifier(Classifier):
 
     def receive(self, threat: Threat) -> Threat:
         """On the integer lattice of the file's input; a float input gets 8-bit images, as a camera makes them."""
-        low, high, spacing = self.runtime.receivable(*threat.bounds)
+        try:
+            low, high, spacing = self.runtime.receivable(*threat.bounds)
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from error
         if low >= high:
             raise InputError(f"{self.name}: its input can't tell apart any two values in {threat.bounds}")
-        camera = threat.lattice or (high - low) / 255
-        return dataclasses.replace(threat, bounds=(low, high), lattice=spacing or camera)
+        return threat.cut((low, high), spacing or threat.lattice or (high - low) / 255)
 
     def _probe_range(self) -> tuple[float, float]:
         low, high, spacing = self.runtime.receivable(-1e9, 1e9)
@@ -244,10 +246,16 @@ def logits_of(
     if not tf.is_tensor(outputs):
         raise InputError(f"{model.name}: gives a {type(outputs).__name__}: a classifier gives one tensor of logits")
     if hasattr(outputs, "_keras_logits"):
-        return lambda outputs: tf.cast(outputs._keras_logits, tf.float32), "logits before the softmax"
-    if are_probabilities(np.asarray(outputs, np.float32), tolerance=1e-5):
+        return lambda outputs: tf.cast(outputs._keras_logits, tf.float32), "logits before the last activation"
+    rounding = 100 * ml_dtypes.finfo(outputs.dtype.as_numpy_dtype).eps
+    if are_probabilities(np.asarray(outputs, np.float32), tolerance=float(rounding)):
         return lambda outputs: tf.math.log(tf.maximum(tf.cast(outputs, tf.float32), 1e-12)), "log of probabilities"
     return lambda outputs: tf.cast(outputs, tf.float32), "logits"
+
+
+def decide(logits: np.ndarray) -> np.ndarray:
+    """The class with the largest logit, `[n]`; -1 where one is NaN or infinite: such an answer is an error."""
+    return np.where(np.isfinite(logits).all(axis=-1), logits.argmax(axis=-1), -1)
 
 
 def are_probabilities(outputs: np.ndarray, tolerance: float) -> bool:

@@ -47,7 +47,9 @@ def check_labels(labels: np.ndarray, count: int, num_classes: int) -> np.ndarray
     if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - a column, as CIFAR-10 has it
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise InputError(f"labels have the shape {labels.shape}: give one class number an image, [{count}]")
+        raise InputError(
+            f"labels have the shape {labels.shape}: give one class number an image, [{count}], not one-hot rows"
+        )
     if len(labels) != count:
         raise InputError(f"there are {count} images and {len(labels)} labels: give one label an image")
     if labels.dtype.kind not in "iuf" or not np.array_equal(labels, np.round(labels)):

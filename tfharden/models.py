@@ -1,7 +1,7 @@
 """Small reference architectures by name: plain Functional models that end in logits and export to built-in operators.
 
-Every one takes images of any size and channels and names its stages `conv1`, `conv2`, ... (feature losses refer to
-them) and its last layer `logits`.
+Every one takes images of any size and channels and names its stages `conv1`, `conv2`, ... (`hidden1`, `hidden2` where
+they are dense), which feature losses refer to, and its last layer `logits`.
 """
 
 from collections.abc import Callable

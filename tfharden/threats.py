@@ -6,9 +6,10 @@ A threat owns all geometry, so that attacks are written once for every norm. Ima
 
 import abc
 import dataclasses
+import functools
 import math
 import numbers
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import tensorflow as tf
@@ -77,6 +78,10 @@ class Threat(Configurable, abc.ABC):
     def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
         """Length of `x - origin` for each image, `[batch]`."""
 
+    def cut(self, bounds: tuple[float, float], lattice: float | None) -> Self:
+        """The same threat to a device that receives only the lattice within narrower bounds."""
+        return dataclasses.replace(self, bounds=bounds, lattice=lattice)
+
     def project(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
         """`x` brought into the ball round `origin`, then into the box (which only shortens it)."""
         return tf.clip_by_value(origin + self.shrink(x - origin), *self.bounds)
@@ -128,8 +133,13 @@ class Linf(Threat):
                 f"epsilon is in units of the model's input (8/255, say, for images in [0, 1])"
             )
 
+    def cut(self, bounds: tuple[float, float], lattice: float | None) -> Self:
+        """As for every threat; a ball that the narrower box lies in is no larger than the box."""
+        epsilon = min(self.epsilon, bounds[1] - bounds[0])
+        return dataclasses.replace(self, epsilon=epsilon, bounds=bounds, lattice=lattice)
+
     def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        noise = tf.random.stateless_uniform(tf.shape(origin), seed, -self.epsilon, self.epsilon, origin.dtype)
+        noise = _uniform(tf.shape(origin), seed, -self.epsilon, self.epsilon, origin.dtype)
         return tf.clip_by_value(origin + noise, *self.bounds)
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
@@ -150,10 +160,10 @@ class L2(Threat):
 
     def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A uniform point of the ball: a Gaussian direction at radius epsilon * u^(1/d), u uniform in [0, 1]."""
-        direction = self.steepest(tf.random.stateless_normal(tf.shape(origin), seed, dtype=origin.dtype))
+        direction = self.steepest(_normal(tf.shape(origin), seed, dtype=origin.dtype))
         dimension = tf.cast(tf.size(origin[0]), origin.dtype)
         shape = tf.concat([tf.shape(origin)[:1], tf.ones([tf.rank(origin) - 1], tf.int32)], axis=0)
-        radius = tf.random.stateless_uniform(shape, seed + 1, dtype=origin.dtype) ** (1.0 / dimension)
+        radius = _uniform(shape, seed + 1, dtype=origin.dtype) ** (1.0 / dimension)
         return tf.clip_by_value(origin + self.epsilon * radius * direction, *self.bounds)
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
@@ -178,6 +188,11 @@ def get(norm: str, epsilon: float, bounds: tuple[float, float] = (0.0, 1.0), lat
     if norm.lower() not in NORMS:
         raise InputError(f"unknown norm {norm!r}: known are {', '.join(NORMS)}")
     return NORMS[norm.lower()](epsilon, bounds, lattice)
+
+
+# The generator is named, or each device would choose its own and a seed mean something else on each.
+_uniform = functools.partial(tf.random.stateless_uniform, alg="philox")
+_normal = functools.partial(tf.random.stateless_normal, alg="philox")
 
 
 def _image_axes(x: tf.Tensor) -> list[int]:

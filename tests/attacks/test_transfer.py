@@ -34,7 +34,7 @@ def test_examples_keep_the_threat_and_are_counted_on_the_target(linear, threat):
     np.testing.assert_array_equal(result.success, target.predict(result.adversarial) != y)
     assert 0 < result.success.sum() < 60
     assert result.access == "transfer"
-    np.testing.assert_array_equal(result.queries, 1)
+    assert not result.queries.any()  # the only look at the target is the last
     assert len(seen) == 3  # the first look, the last one, and this test's own
     assert result.parameters["attack"]["steps"] == 8
     assert result.parameters["surrogate"] == surrogate.name

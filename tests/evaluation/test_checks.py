@@ -57,7 +57,8 @@ BLACK, STEPS = "black box not stronger than white box", "one step not stronger t
 
 
 @pytest.mark.parametrize(
-    ("scores", "status"), [("logits", "pass"), ("logits before the softmax", "pass"), ("log of probabilities", "warn")]
+    ("scores", "status"),
+    [("logits", "pass"), ("logits before the last activation", "pass"), ("log of probabilities", "warn")],
 )
 def test_scores(scores, status):
     assert statuses([], scores) == {"scores": status}

@@ -465,6 +465,73 @@ def test_what_fit_and_compile_refuse():
     assert one_line(error)
 
 
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+@pytest.mark.parametrize("source", ["arrays", "dataset"])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x, y: (255 * x, y), r"span .*the model takes \[0, 1\]"),
+        (lambda x, y: (np.where(x > 0.9, np.nan, x), y), "NaN"),
+        (lambda x, y: (x[:, 1:], y), "shape"),
+        (lambda x, y: (x, y + 1), "classes"),
+    ],
+)
+def test_examples_that_do_not_fit_are_refused_before_a_weight_changes(method, source, spoil, message):
+    x, y = spoil(*examples(40))
+    trainer = robust(linear(), FGSM(THREAT))
+    before = trainer.get_weights()
+    data = (x, y) if source == "arrays" else (tf.data.Dataset.from_tensor_slices((x, y)).batch(40),)
+    with pytest.raises(InputError, match=message) as error:
+        getattr(trainer, method)(*data, verbose=0)
+    assert one_line(error)
+    assert all(np.array_equal(*pair) for pair in zip(before, trainer.get_weights(), strict=True))
+
+
+def test_natural_training_takes_any_range():
+    x, y = examples(8)
+    robust(linear(), rate=1e-4).fit(255 * x, y, verbose=0)
+
+
+def test_evaluate_gives_the_same_figures_at_every_call():
+    trainer = robust(linear(), PGD(THREAT, steps=2, step_size=0.01))
+    x, y = examples(200)
+    first = trainer.evaluate(x, y, batch_size=50, verbose=0, return_dict=True)
+    assert trainer.evaluate(x, y, batch_size=50, verbose=0, return_dict=True) == first
+
+
+def test_robust_accuracy_is_unweighted_as_metrics_are():
+    trainer = robust(linear(), FGSM(THREAT), metrics=["accuracy"])
+    x, y = examples(64)
+    weights = np.linspace(0, 5, 64)
+    plain, weighted = (
+        trainer.evaluate(x, y, sample_weight=w, verbose=0, return_dict=True) for w in (np.ones(64), weights)
+    )
+    assert {name: plain[name] for name in ("accuracy", "robust_accuracy")} == {
+        name: weighted[name] for name in ("accuracy", "robust_accuracy")
+    }
+    assert plain["loss"] != weighted["loss"]
+
+
+def test_half_precision_loses_no_gradient():
+    """Gradients of a confident model, below what half precision can hold, all the same move every image."""
+    model = linear()
+    model.layers[-1].set_weights([14 * w for w in model.get_weights()])
+    twin = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES, dtype="mixed_float16")])
+    twin.layers[-1].set_weights(model.get_weights())
+    x, _ = examples(400)
+    y = model.predict(x, verbose=0).argmax(-1)
+    moved = [
+        np.abs(FGSM(THREAT).perturb(lambda images, m=m: m(images), tf.constant(x), tf.constant(y)) - x).max((1, 2, 3))
+        for m in (model, twin)
+    ]
+    assert (moved[0] > 0).all()
+    unscaled = tf.Variable(x)
+    with tf.GradientTape() as tape:
+        loss = th.losses.cross_entropy(twin(unscaled), y)
+    vanished = np.abs(tape.gradient(loss, unscaled)).max((1, 2, 3)) == 0
+    assert vanished.sum() > (moved[1] == 0).sum()
+
+
 # All that fit brings.
 
 

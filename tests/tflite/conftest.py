@@ -15,14 +15,16 @@ def tflite_folder(tmp_path_factory):
     """A folder with int8, float and other classifiers of 8x8 images, untrained."""
     folder = tmp_path_factory.mktemp("tflite")
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.Input((8, 8, 1)),
-        keras.layers.Conv2D(4, 3, padding="same", activation="relu", bias_initializer="uniform"),
-        keras.layers.DepthwiseConv2D(3, bias_initializer="uniform"),
-        keras.layers.MaxPooling2D(),
-        keras.layers.Flatten(),
-        keras.layers.Dense(10, bias_initializer="uniform"),
-    ])
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(4, 3, padding="same", activation="relu", bias_initializer="uniform"),
+            keras.layers.DepthwiseConv2D(3, bias_initializer="uniform"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, bias_initializer="uniform"),
+        ]
+    )
     (folder / "float.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
     for name, types in (("int8", (tf.int8, tf.int8)), ("uint8", (tf.uint8, tf.float32))):
         (folder / f"{name}.tflite").write_bytes(_quantised(model, *types))

@@ -12,6 +12,8 @@ from tfharden.errors import InputError
 from tfharden.losses import Loss
 from tfharden.threats import Threat
 
+GRADIENT_SCALE = 1024.0
+
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -89,7 +91,8 @@ def ascend(
             tape.watch(received)
             logits = logits_fn(received)
             values = loss(logits, labels)
-        gradient = tape.gradient(values, received)
+        # Steps don't mind a factor, and in half precision a gradient without one underflows.
+        gradient = tape.gradient(values, received, output_gradients=tf.fill(tf.shape(values), GRADIENT_SCALE))
         if gradient is None:
             raise InputError("the model gives no gradient to its input: use a score-based attack such as square")
         # One image with a gradient of NaN must not lose its place in the box, nor the loop its other images.

@@ -102,8 +102,9 @@ class Attack(Configurable, abc.ABC):
     ) -> AttackResult:
         """Attacks `classifier` on images `x [n, ...]` with true classes `y [n]`.
 
-        Examples that the classifier gets wrong when clean are left alone, those that fall are dropped on the way;
-        every success is counted again on the classifier, on images that lie in ball, box and lattice.
+        Examples that the classifier gets wrong when clean count as successes and are left alone, those that fall are
+        dropped on the way (unless an attack is told not to exit early); every success is counted again on the
+        classifier, on images that lie in ball, box and lattice.
 
         Raises:
             InputError: images or labels that don't fit the classifier, or a classifier without what the attack needs.

@@ -46,6 +46,8 @@ class GradientAttack(Attack):
         return self.threat.epsilon
 
     def __post_init__(self) -> None:
+        if not isinstance(self.threat, Threat):
+            raise InputError(f"{self.name} needs a threat such as Linf(0.1), not {self.threat!r}")
         for name in ("steps", "restarts"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:

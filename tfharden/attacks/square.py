@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from tfharden.attacks.base import Attack, Search
-from tfharden.classifiers import Classifier
+from tfharden.classifiers import Classifier, decide
 from tfharden.configurable import registered
 from tfharden.errors import InputError
 from tfharden.threats import Linf
@@ -61,7 +61,7 @@ class Square(Attack):
             logits = classifier.logits(images)
             search.queries[left] += 1
             margins = _margins(logits, search.labels[left])
-            fell = logits.argmax(axis=-1) != search.labels[left]
+            fell = decide(logits) != search.labels[left]
             # Ties are taken: the margin of an integer model is a staircase, and only who moves on its steps gets down.
             better = (margins <= best[left]) | fell
             chosen = left[better]

@@ -43,6 +43,5 @@ class Transfer(Attack):
         made = attack(self.surrogate, search.origin, search.labels, progress=search.progress)
         left = search.unsolved
         search.adversarial[left] = made.adversarial[left]
-        search.queries[left] += 1
         search.gradients += made.gradients
         search.blind += made.blind

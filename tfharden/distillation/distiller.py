@@ -59,6 +59,9 @@ class Distiller(RobustModel):
         if not label_weight >= 0:
             raise InputError(f"label_weight={label_weight} has to be >= 0")
         losses = list(losses) if isinstance(losses, Sequence) else [losses]
+        for loss in losses:
+            if not isinstance(loss, keras.distillation.DistillationLoss):
+                raise InputError(f"{loss!r} is no distillation loss: give SoftTarget(), Feature(...) or one of Keras'")
         if not losses and not label_weight:
             raise InputError("there is nothing to learn from: give a distillation loss or a label_weight")
         self.teacher = teacher
@@ -70,7 +73,7 @@ class Distiller(RobustModel):
         self._student_outputs = extractor(student, [pair[0] for pair in pairs if pair])
         self._teacher_outputs = extractor(teacher, [pair[1] for pair in pairs if pair])
         self.projections = [
-            Projection(layer(student, pair[0]).output.shape[1:], layer(teacher, pair[1]).output.shape[1:])
+            Projection(layer(student, pair[0]).output.shape[1:], layer(teacher, pair[1]).output.shape[1:], seed)
             for pair in pairs
             if pair
         ]

@@ -45,13 +45,16 @@ class Projection(layers.Layer):
     Args:
         student_shape: shape of the student's features without the batch.
         teacher_shape: shape of the teacher's.
+        seed: of the projection's first weights.
         name: the layer's name.
 
     Raises:
         InputError: another rank, or maps whose sides are no multiples of one another.
     """
 
-    def __init__(self, student_shape: Sequence[int], teacher_shape: Sequence[int], name: str | None = None) -> None:
+    def __init__(
+        self, student_shape: Sequence[int], teacher_shape: Sequence[int], seed: int = 0, name: str | None = None
+    ) -> None:
         super().__init__(name=name)
         (*student_map, student_channels), (*teacher_map, teacher_channels) = student_shape, teacher_shape
         common = [min(sides) for sides in zip(student_map, teacher_map, strict=False)]
@@ -65,11 +68,10 @@ class Projection(layers.Layer):
         self._pool_student, self._pool_teacher = (
             [side // least for side, least in zip(sides, common, strict=True)] for sides in (student_map, teacher_map)
         )
-        # Equal channels are compared as they are.
-        self._channels = (
-            None if student_channels == teacher_channels else layers.Dense(teacher_channels, name="channels")
-        )
-        if self._channels is not None:
+        self._channels = None
+        if student_channels != teacher_channels:
+            first_weights = keras.initializers.GlorotUniform(seed)
+            self._channels = layers.Dense(teacher_channels, kernel_initializer=first_weights, name="channels")
             self._channels.build((None, *student_map, student_channels))
         self.built = True
 

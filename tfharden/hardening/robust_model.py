@@ -1,16 +1,19 @@
 """Adversarial training as a Keras model: the attack runs inside `train_step`, everything else is `fit`."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfharden.attacks import GradientAttack
-from tfharden.classifiers import logits_of
+from tfharden.classifiers import logits_of, shapes
 from tfharden.configurable import registered
 from tfharden.errors import InputError
 from tfharden.hardening.objectives import Madry, Objective, Outcome
+from tfharden.inputs import check_images, check_labels
 from tfharden.losses import cross_entropy
 
 
@@ -20,7 +23,8 @@ class RobustModel(keras.Model):
 
     `compile(optimizer, metrics=[...])` takes no loss: the objective is the loss. Logs hold `loss` and
     `robust_accuracy`, and the compiled metrics on clean images wherever clean logits were computed: always in
-    `evaluate` and validation, in training only if the objective uses them.
+    `evaluate` and validation, in training only if the objective uses them. They get logits, whatever the model ends in,
+    and are unweighted, as `metrics` are in Keras.
 
     Args:
         model: built classifier to harden, `[batch, ...]` to logits or softmax; `.model` is what to keep.
@@ -46,8 +50,8 @@ class RobustModel(keras.Model):
         self.attack = attack
         self.objective = Madry() if objective is None else objective
         self.seed = seed
-        bounds = (0.0, 1.0) if attack is None else attack.threat.bounds
-        self._to_logits, _ = logits_of(model, bounds)
+        self._bounds = (-math.inf, math.inf) if attack is None else attack.threat.bounds
+        self._to_logits, _ = logits_of(model, (0.0, 1.0) if attack is None else attack.threat.bounds)
         self._seeds = keras.random.SeedGenerator(seed)
         self._robust_accuracy = keras.metrics.SparseCategoricalAccuracy(name="robust_accuracy")
         self.built = True
@@ -70,6 +74,29 @@ class RobustModel(keras.Model):
         """Compiles a loaded trainer as the saved one was, so that training can go on."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:  # noqa: ANN401
+        """Keras' `fit`, once images and labels are known to fit the model and the threat.
+
+        Raises:
+            InputError: images of another shape or outside the threat's bounds, NaN, labels outside the classes.
+        """
+        self._check(x, y)
+        return super().fit(x, y, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Keras' `evaluate`, with the checks of `fit`."""
+        self._check(x, y)
+        return super().evaluate(x, y, **kwargs)
+
+    def _check(self, x: Any, y: Any) -> None:  # noqa: ANN401
+        """Looks at arrays as a whole, at datasets of TensorFlow's by their first batch; generators can't be rewound."""
+        if isinstance(x, tf.data.Dataset):
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(next(iter(x.take(1)), (None, None)))
+        if isinstance(x, np.ndarray | tf.Tensor) and isinstance(y, np.ndarray | tf.Tensor):
+            shape, classes = shapes(self.model)
+            check_images(np.asarray(x), shape, self._bounds)
+            check_labels(np.asarray(y), len(x), classes)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The plain model's own outputs."""
@@ -110,11 +137,6 @@ class RobustModel(keras.Model):
 
         return self.objective(forward, x, x_adversarial, y)
 
-    @property
-    def metrics(self) -> list[keras.Metric]:
-        """Keras' own metrics, and the robust accuracy."""
-        return [*super().metrics, self._robust_accuracy]
-
     def _reduce(self, loss: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
         """Sum over the batch by its size, as Keras' losses do, and the model's own regularisers."""
         if sample_weight is not None:
@@ -133,7 +155,7 @@ class RobustModel(keras.Model):
             self._compile_metrics.update_state(y, clean, sample_weight)
             logs |= self._compile_metrics.result()
         if adversarial is not None:
-            self._robust_accuracy.update_state(y, adversarial, sample_weight)
+            self._robust_accuracy.update_state(y, adversarial)
             logs["robust_accuracy"] = self._robust_accuracy.result()
         return logs
 
