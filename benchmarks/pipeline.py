@@ -51,8 +51,9 @@ def foolbox_pgd(path: pathlib.Path, seed: int) -> float:
     x, y = th.data.load("digits", seed=seed).test
     model = foolbox.TensorFlowModel(th.load_model(path), bounds=(0, 1), device="/CPU:0")
     tf.random.set_seed(seed)
+    # Labels of its own integer type, or it calls what NumPy 2 no longer has.
     attack = foolbox.attacks.LinfPGD(steps=STEPS, abs_stepsize=2.5 * 0.15 / STEPS).repeat(RESTARTS)
-    _, _, success = attack(model, tf.constant(x), tf.constant(y), epsilons=0.15)
+    _, _, success = attack(model, tf.constant(x), tf.constant(y, tf.int64), epsilons=0.15)
     return float(1 - np.mean(success))
 
 

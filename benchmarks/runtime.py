@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from tfharden import files, tflite
+from tfharden import export, files, models, tflite
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "runtime.md"
@@ -94,36 +94,23 @@ def measure(path: pathlib.Path, threads: int) -> tuple[float, float, float]:
 
 
 def small_models(folder: pathlib.Path) -> list[pathlib.Path]:
-    """A small convolutional network for 28x28 images, untrained, in float32 and int8."""
-    import keras  # noqa: PLC0415 - slow to load, for these models only
-    import tensorflow as tf  # noqa: PLC0415
-
-    model = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
-            keras.layers.Conv2D(16, 3, strides=2, activation="relu"),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(10),
-        ]
-    )
-    floating, integer = folder / "small_cnn_float.tflite", folder / "small_cnn_int8.tflite"
-    floating.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([np.random.rand(1, 28, 28, 1).astype(np.float32)] for _ in range(20))  # noqa: NPY002
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    integer.write_bytes(converter.convert())
-    return [integer, floating]
+    """The pipeline's student, untrained, exported as it exports: the batch of 1 is baked into the file's RESHAPE."""
+    student = models.build("cnn", (8, 8, 1), 10, 16, seed=0)
+    images = np.random.default_rng(0).random((20, 8, 8, 1), np.float32)
+    paths = []
+    for recipe in export.RECIPES:
+        paths.append(folder / f"student_{recipe}.tflite")
+        export.to_tflite(student, recipe, images).save(paths[-1])
+    return paths
 
 
 def main() -> None:
     given = [pathlib.Path(argument) for argument in sys.argv[1:]]
     lines = []
     with tempfile.TemporaryDirectory() as folder:
-        models = small_models(pathlib.Path(folder))
-        for path in models + (given or sorted((ROOT.parent / "shared" / "models").glob("*.tflite"))):
+        for path in small_models(pathlib.Path(folder)) + (
+            given or sorted((ROOT.parent / "shared" / "models").glob("*.tflite"))
+        ):
             for threads in THREADS:
                 bare, batched, alone = measure(path, threads)
                 lines.append(

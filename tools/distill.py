@@ -46,9 +46,7 @@ def main() -> None:
         label_weight=FLAGS.label_weight,
         seed=FLAGS.seed,
     )
-    training.train(distiller, dataset.train, f"distil {student.name}", **options.training_settings())
-    training.save_model(student, FLAGS.output)
-    training.tell_accuracy(student, dataset, options.test_examples(dataset), FLAGS.output, FLAGS.epsilon)
+    training.train_and_save(distiller, student, dataset, f"distil {student.name}")
 
 
 def run() -> None:

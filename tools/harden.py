@@ -35,9 +35,7 @@ def main() -> None:
             FLAGS.objective, **({"alpha": FLAGS.alpha} if FLAGS.objective == "goodfellow" else {})
         )
     trainer = th.RobustModel(model, attack, objective, seed=FLAGS.seed)
-    training.train(trainer, dataset.train, f"{FLAGS.objective} {model.name}", **options.training_settings())
-    training.save_model(model, FLAGS.output)
-    training.tell_accuracy(model, dataset, options.test_examples(dataset), FLAGS.output, FLAGS.epsilon)
+    training.train_and_save(trainer, model, dataset, f"{FLAGS.objective} {model.name}")
 
 
 def run() -> None:

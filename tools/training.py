@@ -3,11 +3,15 @@
 import math
 
 import keras
+from absl import flags
 
 import tfharden as th
 from tfharden import data, files
 from tfharden.inputs import Examples
+from tfharden.tools import options
 from tfharden.tools.progress import Progress
+
+FLAGS = flags.FLAGS
 
 
 def train(
@@ -28,12 +32,16 @@ def save_model(model: keras.Model, path: files.Path) -> None:
         model.save(beside)
 
 
-def tell_accuracy(model: keras.Model, source: data.Dataset, examples: Examples, path: str, epsilon: float) -> None:
-    """Prints the clean accuracy, and the way to the robust one."""
-    x, y = examples
+def train_and_save(trainer: keras.Model, model: keras.Model, source: data.Dataset, label: str) -> None:
+    """Trains as the flags say, writes the plain model to --output, and tells how good it is."""
+    train(trainer, source.train, label, **options.training_settings())
+    save_model(model, FLAGS.output)
+    x, y = options.test_examples(source)
     accuracy = (th.KerasClassifier(model, bounds=source.bounds).predict(x) == y).mean()
-    print(f"{path}: {model.count_params()} parameters, clean accuracy {accuracy:.1%} on {len(y)} test images")
-    print(f"robust accuracy: tfharden-evaluate --model={path} --dataset={source.name} --epsilon={epsilon:g}")
+    print(f"{FLAGS.output}: {model.count_params()} parameters, clean accuracy {accuracy:.1%} on {len(y)} test images")
+    print(
+        f"robust accuracy: tfharden-evaluate --model={FLAGS.output} --dataset={source.name} --epsilon={FLAGS.epsilon:g}"
+    )
 
 
 class _Epochs(keras.callbacks.Callback):

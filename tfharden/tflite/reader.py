@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import hashlib
+import math
 import pathlib
 
 import numpy as np
@@ -35,7 +36,8 @@ class TFLiteFile:
     """A verified image classifier.
 
     `parameters` counts the elements of all constant weights, biases and other factors, at their dense size and each
-    once; constant shapes, axes and indices don't count. `operators` counts operators by LiteRT's names, `dtypes`
+    once; constant shapes, axes and indices don't count. `activation_bytes` is the size of the largest tensor that isn't
+    constant, at the file's own batch. `operators` counts operators by LiteRT's names, `dtypes`
     tensors by their element types.
     """
 
@@ -47,6 +49,7 @@ class TFLiteFile:
     output: TensorSpec
     operators: collections.Counter[str]
     parameters: int
+    activation_bytes: int
     dtypes: collections.Counter[str]
 
 
@@ -84,6 +87,7 @@ def parse(content: bytes, path: Path = "model.tflite") -> TFLiteFile:
         output=target,
         operators=collections.Counter(operator.opcode for operator in graph.operators),
         parameters=_parameters(graph),
+        activation_bytes=max(math.prod(t.dims) * t.element.bits // 8 for t in graph.tensors if t.data is None),
         dtypes=collections.Counter(tensor.element.name for tensor in graph.tensors),
     )
 

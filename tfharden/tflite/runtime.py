@@ -14,6 +14,8 @@ from tfharden.tflite.reader import TensorSpec, TFLiteFile
 # Kernel sets by name, and LiteRT's names for them.
 KERNELS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 
+# A batch whose largest activation outgrows the cache runs slower than its images one by one.
+_CACHE_BYTES = 2**20
 _MOST_BYTES = 2**32  # of all tensors of one interpreter
 _TRIAL_SEED = 0
 _log = logging.getLogger(__name__)
@@ -23,9 +25,9 @@ class Runtime:
     """A verified classifier on LiteRT's kernels.
 
     `kernels` is "xnnpack" (what devices run by default), "builtin" or "reference". With `threads` > 1, as many
-    interpreters share the batches. Batches have up to `batch_size` images if a trial with random images gives
-    the same answers in batches as one by one (`batched` tells): to the bit for integer outputs, to rounding for float
-    ones. Otherwise images run at the batch that the file was made for.
+    interpreters share the batches. Batches have up to `batch_size` images, fewer where activations are large, if a
+    trial with random images gives the same answers in batches as one by one (`batched` tells): to the bit for integer
+    outputs, to rounding for float ones. Otherwise images run at the batch that the file was made for.
 
     Calls from several threads are safe.
 
@@ -42,6 +44,8 @@ class Runtime:
         self.kernels = kernels
         self.threads = threads
         self._scale, self._zero_point = _affine(file.input)
+        own = file.input.shape[0]
+        batch_size = max(1, min(batch_size, own * _CACHE_BYTES // file.activation_bytes))
         self.batched = self._answers_in_batches(batch_size)
         self._step = batch_size if self.batched else file.input.shape[0]
         self._free: queue.SimpleQueue[_Interpreter] = queue.SimpleQueue()
@@ -130,9 +134,11 @@ class Runtime:
             run, step = interpreter.run, starts.step
             for start in starts:
                 batch = stored[start : start + step]
-                if not self.batched and len(batch) < step:
-                    batch = np.pad(batch, [(0, step - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
-                outputs[start : start + step] = run(batch)[: len(outputs) - start]
+                if len(batch) == step or self.batched:
+                    outputs[start : start + step] = run(batch)
+                else:
+                    padded = np.pad(batch, [(0, step - len(batch)), *[(0, 0)] * (batch.ndim - 1)])
+                    outputs[start:] = run(padded)[: len(batch)]
         finally:
             self._free.put(interpreter)
 
@@ -166,7 +172,7 @@ class _Interpreter:
 
         self._name = file.name
         self._batch = file.input.shape[0]
-        self._classes = file.output.shape[1]
+        self._shape = (self._batch, file.output.shape[1])
         try:
             resolver = getattr(interpreter.OpResolverType, KERNELS[kernels])
             with quiet.native_stderr():
@@ -182,18 +188,19 @@ class _Interpreter:
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Outputs [n, classes] for a batch [n, ...]."""
+        litert = self._litert
         try:
             if len(batch) != self._batch:
-                self._litert.resize_tensor_input(self._input, batch.shape)
-                self._litert.allocate_tensors()
-                self._batch = len(batch)
+                litert.resize_tensor_input(self._input, batch.shape)
+                litert.allocate_tensors()
+                self._batch, self._shape = len(batch), (len(batch), self._shape[1])
                 self._check_memory()
-            self._litert.set_tensor(self._input, batch)
-            self._litert.invoke()
-            outputs = self._litert.get_tensor(self._output)
+            litert.set_tensor(self._input, batch)
+            litert.invoke()
+            outputs = litert.get_tensor(self._output)
         except (RuntimeError, ValueError) as error:
             raise InputError(f"{self._name}: LiteRT can't run it: {_one_line(error)}") from error
-        if outputs.shape != (len(batch), self._classes):
+        if outputs.shape != self._shape:
             raise InputError(f"{self._name}: {len(batch)} images give outputs of shape {outputs.shape}")
         return outputs
 
