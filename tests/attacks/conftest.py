@@ -1,0 +1,7 @@
+import pytest
+from linear_problem import OFFSET, SHAPE, WEIGHTS
+
+
+@pytest.fixture
+def two_classes(linear):
+    return linear(SHAPE, WEIGHTS, [0, OFFSET])
