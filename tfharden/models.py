@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 def cnn(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "cnn") -> keras.Model:
     """Three 3x3 convolutions of width, 1.5 width and 2 width channels, each of the last two pooled, then the logits.
 
-    No dense layer lies between them: nearly all parameters are the convolutions'.
+    No other dense layer lies between the two.
 
     Args:
         input_shape: (height, width, channels).
