@@ -26,7 +26,7 @@ _HOMES = {
     "errors": ("InputError",),
     "evaluation": ("Report", "evaluate"),
     "hardening": ("RobustModel", "objectives"),
-    "threats": ("L2", "Linf", "Threat"),
+    "threats": ("L0", "L1", "L2", "Linf", "Threat"),
 }
 _MODULES = ("attacks", "data", "export", "losses", "models", "tflite", *_HOMES)
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

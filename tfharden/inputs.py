@@ -60,3 +60,30 @@ def check_labels(labels: np.ndarray, count: int, num_classes: int) -> np.ndarray
             f"(0 to {num_classes - 1})"
         )
     return labels.astype(np.int32)
+
+
+def check_targets(targets: np.ndarray | int, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The targets as int32 `[count]`, once they are known to be classes other than the labels.
+
+    Args:
+        targets: one for each label, or one for all.
+        labels: true classes, checked.
+        num_classes: number of classes.
+
+    Raises:
+        InputError: another number of targets than labels, what is no class, a target that is the label.
+    """
+    targets = np.asarray(targets)
+    if targets.ndim == 0:
+        targets = np.full(len(labels), targets)
+    try:
+        targets = check_labels(targets, len(labels), num_classes)
+    except InputError as error:
+        raise InputError(f"targets: {error}") from error
+    same = np.flatnonzero(targets == labels)
+    if len(same):
+        raise InputError(
+            f"{len(same)} of {len(labels)} targets equal the true label (the first at index {same[0]}): "
+            f"a target has to be another class"
+        )
+    return targets

@@ -12,6 +12,7 @@ from tfharden.configurable import registered
 from tfharden.errors import InputError
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+TargetedLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @registered
@@ -40,6 +41,49 @@ def difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tenso
         raise InputError(f"DLR compares three logits and the model has {logits.shape[-1]}: use the margin")
     largest = tf.math.top_k(tf.cast(logits, tf.float32), k=3).values
     return margin(logits, labels) / (largest[:, 0] - largest[:, 2] + 1e-12)
+
+
+def targeted_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """The log of softmax(z)_t: highest, at 0, where the model is sure of the target."""
+    return -cross_entropy(logits, targets)
+
+
+def targeted_margin(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """z_t - max_{i != t} z_i: positive where the model says the target (Carlini and Wagner 2017, f_6)."""
+    return -margin(logits, targets)
+
+
+def targeted_difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2) (Croce and Hein 2020).
+
+    The denominator takes out the scale of the logits and has to go on when z_y and z_t are the two largest; of three
+    classes it is z_(1) - z_(3), and of two nothing is left to compare with, so that z_t - z_y itself is taken.
+    """
+    logits, classes = tf.cast(logits, tf.float32), logits.shape[-1]
+    gap = tf.gather(logits, targets, batch_dims=1) - tf.gather(logits, labels, batch_dims=1)
+    if classes == 2:  # noqa: PLR2004
+        return gap
+    largest = tf.math.top_k(logits, k=min(classes, 4)).values
+    return gap / (largest[:, 0] - tf.reduce_mean(largest[:, 2:], axis=-1) + 1e-12)
+
+
+_TARGETED: dict[Loss, TargetedLoss] = {
+    cross_entropy: targeted_cross_entropy,
+    margin: targeted_margin,
+    difference_of_logits_ratio: targeted_difference_of_logits_ratio,
+}
+
+
+def targeted(loss: Loss) -> TargetedLoss:
+    """The form of `loss` that rises towards a target class: a function of `(logits, labels, targets)`.
+
+    Raises:
+        InputError: none is known.
+    """
+    if loss not in _TARGETED:
+        known = ", ".join(known.__name__ for known in _TARGETED)
+        raise InputError(f"{getattr(loss, '__name__', loss)} has no targeted form: use one of {known}")
+    return _TARGETED[loss]
 
 
 def kl_divergence(target_logits: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,5 @@
 """Flags of the same name and meaning in every tool, and what they say."""
 
-import dataclasses
 import fractions
 import math
 import pathlib
@@ -88,12 +87,11 @@ def define_model(default: str, role: str) -> None:
 
 def define_attacks(steps: int = 50, restarts: int = 5, queries: int = 1000) -> None:
     """--attacks, --steps, --restarts, --queries."""
-    known = ", ".join(attacks.BY_NAME)
-    flags.DEFINE_list("attacks", ["fgsm", "pgd", "pgd-margin", "square"], f"Attacks, any of {known}.")
+    flags.DEFINE_list("attacks", ["fgsm", "pgd", "pgd-margin", "square"], f"Attacks, any of {attacks.KNOWN}.")
     flags.DEFINE_integer("steps", steps, "Gradients an example and restart, for the iterated attacks.", lower_bound=1)
-    flags.DEFINE_integer("restarts", restarts, "Random starts an example, for pgd.", lower_bound=1)
+    flags.DEFINE_integer("restarts", restarts, "Starts an example, for attacks that start at random.", lower_bound=1)
     flags.DEFINE_integer("queries", queries, "Queries an example, for the score-based attacks.", lower_bound=1)
-    flags.register_validator("attacks", lambda names: names and set(names) <= {*attacks.BY_NAME}, f"known are {known}")
+    flags.register_validator("attacks", _are_attacks, f"known are {attacks.KNOWN}")
 
 
 def define_output(default: str, help: str) -> None:
@@ -165,11 +163,7 @@ def training_settings() -> dict[str, Any]:
 def chosen_attacks() -> list[attacks.Attack]:
     """What --attacks and the budgets say; each attack takes those of the settings that it has."""
     settings = {name: FLAGS[name].value for name in ("steps", "restarts", "queries", "seed")}
-    chosen = []
-    for name in FLAGS.attacks:
-        own = {field.name for field in dataclasses.fields(attacks.BY_NAME[name])}
-        chosen.append(attacks.get(name, threat(), **{key: settings[key] for key in settings if key in own}))
-    return chosen
+    return [attacks.fitting(name, threat(), settings) for name in FLAGS.attacks]
 
 
 def check_output(path: files.Path, suffix: str = "") -> None:
@@ -184,6 +178,10 @@ def check_output(path: files.Path, suffix: str = "") -> None:
     if path.exists() and not FLAGS.overwrite:
         raise th.InputError(f"{path} exists already: give --overwrite to replace it")
     files.check_writable(path)
+
+
+def _are_attacks(names: Sequence[str]) -> bool:
+    return bool(names) and all(map(attacks.is_known, names))
 
 
 def _is_range(texts: Sequence[str]) -> bool:

@@ -323,8 +323,8 @@ def test_attacks_by_name():
     assert attacks.get("pgd", Linf(0.1), steps=3) == PGD(Linf(0.1), 3)
     assert attacks.get("pgd-margin", Linf(0.1)).loss is losses.margin
     assert {name: attacks.get(name, Linf(0.1)).name for name in attacks.BY_NAME} == {n: n for n in attacks.BY_NAME}
-    with pytest.raises(InputError, match="unknown attack 'cw': known are fgsm, bim, pgd, pgd-margin, square"):
-        attacks.get("cw", Linf(0.1))
+    with pytest.raises(InputError, match="unknown attack 'magic': known are fgsm, bim, pgd, pgd-margin, "):
+        attacks.get("magic", Linf(0.1))
 
 
 def test_the_default_step_crosses_the_ball_and_comes_back():

@@ -72,5 +72,5 @@ def test_clean_errors_of_the_target_are_left_alone(linear):
 
 
 def test_models_of_different_shape_do_not_match(linear):
-    with pytest.raises(InputError, match="images have the shape"):
+    with pytest.raises(InputError, match="nothing can be transferred"):
         Transfer(BIM(Linf(0.1)), linear((9, 1, 1), WEIGHTS))(_target(), IMAGES, np.zeros(60, int))

@@ -117,8 +117,8 @@ class Fixed(Square):
     def _search(self, classifier, search):
         for index in self.targets:
             if not search.solved[index]:
-                _, direction = margins(self.model, search.origin[[index]], search.labels[[index]])
-                step = -np.sign(direction) * (1 if search.labels[index] == 0 else -1)
+                _, direction = margins(self.model, search.origin[[index]], search.goal.labels[[index]])
+                step = -np.sign(direction) * (1 if search.goal.labels[index] == 0 else -1)
                 search.adversarial[index] = search.origin[index] + EPSILON * step.reshape(SHAPE).astype(np.float32)
                 search.queries[index] += self.cost
 

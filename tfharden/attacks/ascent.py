@@ -1,13 +1,16 @@
-"""The one ascent loop: projected steps up a loss, the core of FGSM, BIM, PGD and of adversarial training.
+"""The one ascent loop: steps up a loss, the core of FGSM, BIM, PGD, MI-FGSM, APGD and of adversarial training.
 
 Pure TensorFlow without AutoGraph, so it runs inside a Keras `train_step` as well as in an evaluator's own function.
 """
 
+import abc
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfharden.attacks.goals import Goal
 from tfharden.errors import InputError
 from tfharden.losses import Loss
 from tfharden.threats import Threat
@@ -17,19 +20,65 @@ GRADIENT_SCALE = 1024.0
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
 
 
+class Iterate(NamedTuple):
+    """One look at the loss: what a rule decides the next step by.
+
+    Attributes:
+        index: number of steps taken before, scalar int32.
+        x: images `[batch, ...]`.
+        origin: clean images.
+        values: loss, `[batch]`.
+        gradient: of the loss, finite, in arbitrary units, `[batch, ...]`.
+    """
+
+    index: tf.Tensor
+    x: tf.Tensor
+    origin: tf.Tensor
+    values: tf.Tensor
+    gradient: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule(abc.ABC):
+    """How an ascent goes from one iterate to the next, within `threat`.
+
+    What a rule remembers is a nest of tensors with the batch axis first, so that examples can be dropped on the way.
+    """
+
+    threat: Threat
+
+    def begin(self, x: tf.Tensor) -> Any:  # noqa: ANN401
+        """What the rule remembers before the first step."""
+        return ()
+
+    @abc.abstractmethod
+    def step(self, seen: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
+        """The next iterate, in ball and box, and what the rule remembers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Steepest(Rule):
+    """x <- project(x + size * steepest(gradient)): plain projected ascent."""
+
+    size: float
+
+    def step(self, seen: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401, D102
+        return self.threat.project(self.threat.climb(seen.x, seen.gradient, self.size), seen.origin), state
+
+
 class Memory(NamedTuple):
-    """The best iterate of each example so far: an error beats a right answer, then the higher loss wins.
+    """The best iterate of each example so far: the goal beats a miss, then the higher loss wins.
 
     Attributes:
         x: images `[batch, ...]`.
         value: their loss, `[batch]`.
-        wrong: whether the model errs on them, `[batch]`.
+        fell: whether the model answers as the goal asks, `[batch]`.
         blind: number of gradients that were zero or not finite over the whole image, `[batch]`.
     """
 
     x: tf.Tensor
     value: tf.Tensor
-    wrong: tf.Tensor
+    fell: tf.Tensor
     blind: tf.Tensor
 
     @classmethod
@@ -38,59 +87,81 @@ class Memory(NamedTuple):
         batch = tf.shape(x)[:1]
         return cls(x, tf.fill(batch, x.dtype.min), tf.zeros(batch, tf.bool), tf.zeros(batch, tf.int32))
 
-    def after(self, x: tf.Tensor, logits: tf.Tensor, values: tf.Tensor, labels: tf.Tensor) -> "Memory":
+    def after(self, x: tf.Tensor, classes: tf.Tensor, values: tf.Tensor, goal: Goal) -> "Memory":
         """The memory once the iterate `x` has been seen."""
-        wrong = tf.argmax(logits, axis=-1, output_type=tf.int32) != tf.cast(labels, tf.int32)
-        better = tf.where(wrong == self.wrong, values > self.value, wrong)
+        fell = goal.reached(classes)
+        better = tf.where(fell == self.fell, values > self.value, fell)
         return Memory(
-            tf.where(tf.reshape(better, [-1] + [1] * (len(x.shape) - 1)), x, self.x),
+            tf.where(per_image(better, x), x, self.x),
             tf.where(better, values, self.value),
-            tf.logical_or(self.wrong, wrong),
+            tf.logical_or(self.fell, fell),
             self.blind,
         )
+
+
+def per_image(values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """`values [batch]` in the shape `[batch, 1, ...]` that goes with the images `x`."""
+    return tf.reshape(values, [-1] + [1] * (len(x.shape) - 1))
+
+
+def judge(logits: tf.Tensor, goal: Goal, loss: Loss) -> tuple[tf.Tensor, tf.Tensor]:
+    """The class and the loss of each example, both `[batch]`.
+
+    A randomised model may answer several times, `[batch, draws, classes]`: then the loss is the mean over the draws,
+    whose gradient is the mean of their gradients, and the class is that of the mean probabilities.
+    """
+    if logits.shape.rank == 2:  # noqa: PLR2004
+        return tf.argmax(logits, axis=-1, output_type=tf.int32), goal.values(loss, logits)
+    draws = logits.shape[1]
+    repeated = tf.nest.map_structure(lambda t: tf.repeat(t, draws, axis=0), goal)
+    values = repeated.values(loss, tf.reshape(logits, [-1, logits.shape[2]]))
+    classes = tf.argmax(tf.reduce_mean(tf.nn.softmax(logits), axis=1), axis=-1, output_type=tf.int32)
+    return classes, tf.reduce_mean(tf.reshape(values, [-1, draws]), axis=1)
 
 
 def ascend(
     logits_fn: LogitsFn,
     x: tf.Tensor,
     origin: tf.Tensor,
-    labels: tf.Tensor,
+    goal: Goal,
     *,
-    threat: Threat,
+    rule: Rule,
     loss: Loss,
     steps: int | tf.Tensor,
-    step_size: float,
+    first: int | tf.Tensor = 0,
+    state: Any = None,  # noqa: ANN401
     memory: Memory | tuple[()] = (),
-) -> tuple[tf.Tensor, Memory | tuple[()]]:
-    """Takes `x <- project(x + step_size * steepest(grad loss(x)))` for a number of steps.
+) -> tuple[tf.Tensor, Any, Memory | tuple[()]]:
+    """Looks at the loss and takes a step of the rule, a number of times.
 
     Args:
         logits_fn: images to logits, in inference mode.
         x: where to go on from, `[batch, ...]`.
         origin: clean images round which the ball lies.
-        labels: true classes, `[batch]`.
-        threat: geometry.
+        goal: true classes and targets, `[batch]`.
+        rule: how to step.
         loss: per-example loss that is climbed.
         steps: number of steps.
-        step_size: length of a step in the threat's norm.
+        first: number of steps taken before.
+        state: what the rule remembers from them; None at the beginning.
         memory: remembers the best of the iterates whose loss was computed, which is all but the last, as they land on
             the threat's lattice (`origin` has to lie on it); `()` for none.
 
     Returns:
-        The last iterate, and the memory.
+        The last iterate, the rule's state, and the memory.
 
     Raises:
         InputError: the loss doesn't depend on the images through anything differentiable.
     """
+    threat = rule.threat
 
-    def body(x: tf.Tensor, memory: Memory | tuple[()]) -> tuple[tf.Tensor, Memory | tuple[()]]:
+    def body(index: tf.Tensor, x: tf.Tensor, state: Any, memory: Memory | tuple[()]) -> tuple[Any, ...]:  # noqa: ANN401
         # What counts is what the device receives, so that is judged and differentiated; x itself keeps the fractions
         # of a lattice step.
         received = threat.land(x, origin) if memory else x
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(received)
-            logits = logits_fn(received)
-            values = loss(logits, labels)
+            classes, values = judge(logits_fn(received), goal, loss)
         # Steps don't mind a factor, and in half precision a gradient without one underflows.
         gradient = tape.gradient(values, received, output_gradients=tf.fill(tf.shape(values), GRADIENT_SCALE))
         if gradient is None:
@@ -99,9 +170,13 @@ def ascend(
         gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
         if memory:
             dead = tf.reduce_all(gradient == 0.0, axis=list(range(1, len(x.shape))))
-            memory = memory.after(received, logits, values, labels)._replace(
+            memory = memory.after(received, classes, values, goal)._replace(
                 blind=memory.blind + tf.cast(dead, tf.int32)
             )
-        return threat.project(x + step_size * threat.steepest(gradient), origin), memory
+        x, state = rule.step(Iterate(index, x, origin, values, gradient), state)
+        return index + 1, x, state, memory
 
-    return tf.while_loop(lambda *_: True, body, (x, memory), maximum_iterations=steps)
+    state = rule.begin(x) if state is None else state
+    variables = (tf.convert_to_tensor(first), x, state, memory)
+    _, x, state, memory = tf.while_loop(lambda *_: True, body, variables, maximum_iterations=steps)
+    return x, state, memory

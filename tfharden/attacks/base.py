@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -9,45 +10,16 @@ from typing import Any, ClassVar, Self
 import keras
 import numpy as np
 
+from tfharden.attacks.goals import Targeted, Untargeted
+from tfharden.attacks.search import Progress, Search
 from tfharden.classifiers import Classifier
 from tfharden.configurable import Configurable
-from tfharden.inputs import check_images, check_labels
+from tfharden.errors import InputError
+from tfharden.inputs import check_images, check_labels, check_targets
 from tfharden.threats import Threat
 
-Progress = Callable[[int, int], None]
-
-
-@dataclasses.dataclass
-class Search:
-    """An attack on a set of examples under way: the best found so far, and what it has cost.
-
-    Attributes:
-        origin: clean images as the classifier receives them, float32 `[n, ...]`.
-        labels: true classes, `[n]`.
-        adversarial: the best image found for each example, `[n, ...]`.
-        solved: examples that need no more work, `[n]`.
-        queries: forward passes without gradient, `[n]`.
-        gradients: forward and backward passes, `[n]`.
-        blind: gradients that were zero or not finite over the whole image, `[n]`.
-    """
-
-    origin: np.ndarray
-    labels: np.ndarray
-    adversarial: np.ndarray
-    solved: np.ndarray
-    queries: np.ndarray
-    gradients: np.ndarray
-    blind: np.ndarray
-    progress: Progress
-
-    @property
-    def unsolved(self) -> np.ndarray:
-        """Indices of the examples still to be worked on."""
-        return np.flatnonzero(~self.solved)
-
-    def report(self, done: float) -> None:
-        """Tells the caller how far the attack has come, from 0 to 1."""
-        self.progress(round(1000 * done), 1000)
+# Examples that are searched for at a time: what a search needs beside the images doesn't grow with their number.
+CHUNK = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +28,18 @@ class AttackResult:
 
     Attributes:
         name: the attack's name.
-        access: what it needs of the classifier: "white-box", "score", "decision" or "transfer".
+        access: what it needs of the classifier: "white-box", "score", "decision", "transfer" or "none".
         adversarial: images in ball, box and lattice, float32 `[n, ...]`; where `success` is false, the best attempt.
-        success: whether the classifier errs on it, `[n]`; a clean error counts, so robust accuracy is their complement.
+        success: whether the classifier errs on it (says the target, if targets were given), `[n]`; a clean error
+            counts, so robust accuracy is their complement.
         distance: length of the perturbation in the threat's norm, `[n]`.
         queries: forward passes without gradient, `[n]`; neither the first nor the last look at an example counts.
         gradients: forward and backward passes, `[n]`.
         blind: gradients that were zero or not finite over the whole image, `[n]`.
         seconds: wall time.
         parameters: what the attack was, as its configuration tells it.
+        minimum: of a minimum-norm attack, the length of the smallest perturbation found that reaches the goal,
+            whether it lies within epsilon or not, `[n]`: 0 where the clean image does, infinity where none was found.
     """
 
     name: str
@@ -77,10 +52,11 @@ class AttackResult:
     blind: np.ndarray
     seconds: float
     parameters: dict[str, Any]
+    minimum: np.ndarray | None = None
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of all examples that the classifier still gets right."""
+        """Share of all examples on which the attack fails."""
         return float(1 - self.success.mean())
 
 
@@ -90,15 +66,35 @@ class Attack(Configurable, abc.ABC):
     Attributes:
         threat: how near.
         name: what reports call it.
-        access: what it needs of the classifier: "white-box", "score", "decision" or "transfer".
+        access: what it needs of the classifier: "white-box", "score", "decision", "transfer" or "none".
+        norms: the norms in which it can search.
+        targetable: whether it can search for one class.
+        random_start: whether its first attempt starts at random already.
+        minimises: whether it seeks the smallest perturbation, of any length.
     """
 
     threat: Threat
     name: ClassVar[str]
     access: ClassVar[str]
+    norms: ClassVar[tuple[str, ...]] = ("Linf", "L2", "L1")
+    targetable: ClassVar[bool] = True
+    minimises: ClassVar[bool] = False
+    random_start: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.threat, Threat):
+            raise InputError(f"{self.name} needs a threat such as Linf(0.1), not {self.threat!r}")
+        if self.threat.norm not in self.norms:
+            raise InputError(f"{self.name} searches {' and '.join(self.norms)} balls, not {self.threat.norm}")
 
     def __call__(
-        self, classifier: Classifier, x: np.ndarray, y: np.ndarray, *, progress: Progress = lambda done, total: None
+        self,
+        classifier: Classifier,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        targets: np.ndarray | int | None = None,
+        progress: Progress = lambda done, total: None,
     ) -> AttackResult:
         """Attacks `classifier` on images `x [n, ...]` with true classes `y [n]`.
 
@@ -106,17 +102,32 @@ class Attack(Configurable, abc.ABC):
         dropped on the way (unless an attack is told not to exit early); every success is counted again on the
         classifier, on images that lie in ball, box and lattice.
 
+        Args:
+            classifier: what is attacked.
+            x: clean images.
+            y: true classes.
+            targets: classes that alone count as success, `[n]` or one for all; any error counts without.
+            progress: is told how much is done, of how much.
+
         Raises:
-            InputError: images or labels that don't fit the classifier, or a classifier without what the attack needs.
+            InputError: images, labels or targets that don't fit the classifier, or a classifier without what the
+                attack needs.
         """
         began = time.perf_counter()
         threat = classifier.receive(self.threat)
         y = check_labels(y, len(x), classifier.num_classes)
+        goal = Untargeted(y)
+        if targets is not None:
+            if not self.targetable:
+                raise InputError(f"{self.name} has no targeted form: leave targets out")
+            goal = Targeted(y, check_targets(targets, y, classifier.num_classes))
         origin = threat.snap(check_images(x, classifier.input_shape, self.threat.bounds))
         origin = np.clip(np.asarray(origin), *threat.bounds)
-        search = self._open(classifier, origin, y, progress)
-        if threat.epsilon > 0:
-            self.within(threat)._search(classifier, search)
+        search = Search.open(classifier, origin, goal, progress)
+        attack = self.within(threat)
+        run = attack._prepare(classifier) if threat.epsilon > 0 else None
+        for first in range(0, len(y), CHUNK) if run else ():
+            run(search.part(slice(first, first + CHUNK), (first // CHUNK, -(-len(y) // CHUNK))))
         adversarial = np.asarray(threat.land(search.adversarial, origin))
         violation = threat.violation(adversarial, origin)
         if violation > threat.tolerance:
@@ -125,41 +136,39 @@ class Attack(Configurable, abc.ABC):
             name=self.name,
             access=self.access,
             adversarial=adversarial,
-            success=classifier.predict(adversarial) != y,
+            success=np.asarray(goal.reached(classifier.predict(adversarial))),
             distance=np.asarray(threat.distance(adversarial, origin)),
             queries=search.queries,
             gradients=search.gradients,
             blind=search.blind,
             seconds=time.perf_counter() - began,
-            parameters=self.within(threat).parameters(),
+            parameters=attack.parameters(),
+            minimum=search.minimum if self.minimises else None,
         )
 
-    @abc.abstractmethod
+    def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:
+        """A function that searches, with all that is made once for a classifier (compiled functions) inside it."""
+        return functools.partial(self._search, classifier)
+
     def _search(self, classifier: Classifier, search: Search) -> None:
         """Improves `search.adversarial` of the unsolved examples, and keeps the books."""
+        raise NotImplementedError
 
     def within(self, threat: Threat) -> Self:
         """The same attack under another threat."""
         return dataclasses.replace(self, threat=threat)
-
-    def _open(self, classifier: Classifier, origin: np.ndarray, y: np.ndarray, progress: Progress) -> Search:
-        count = np.zeros(len(y), np.int64)
-        return Search(
-            origin=origin,
-            labels=y,
-            adversarial=origin.copy(),
-            solved=classifier.predict(origin) != y,
-            queries=count.copy(),
-            gradients=count.copy(),
-            blind=count.copy(),
-            progress=progress,
-        )
 
     def parameters(self) -> dict[str, Any]:
         """Everything that was chosen, in plain values."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain = {name: _plain(value) for name, value in fields.items() if name != "threat"}
         return plain | {"norm": self.threat.norm} | dataclasses.asdict(self.threat)
+
+    def _check_counts(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{self.name}: {name}={value!r} has to be a whole number >= 1")
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

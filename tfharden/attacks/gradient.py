@@ -1,4 +1,4 @@
-"""Attacks by gradient ascent: the two doors that FGSM, BIM and PGD share."""
+"""Attacks by gradient ascent: the two doors that FGSM, BIM, PGD, MI-FGSM and APGD share."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks.ascent import LogitsFn, Memory, ascend
-from tfharden.attacks.base import Attack, Search
+from tfharden.attacks.ascent import LogitsFn, Memory, Rule, Steepest, ascend, judge
+from tfharden.attacks.base import Attack
+from tfharden.attacks.goals import Goal, Targeted, Untargeted
+from tfharden.attacks.search import Search
 from tfharden.classifiers import BATCH_SIZE, Classifier
-from tfharden.errors import InputError
 from tfharden.losses import Loss, cross_entropy
 from tfharden.threats import Threat
 
@@ -20,13 +21,14 @@ STRIDE = 5
 
 @dataclasses.dataclass(frozen=True)
 class GradientAttack(Attack):
-    """Projected gradient ascent on `loss` within `threat`; subclasses fix start, steps and step size.
+    """Ascent on `loss` within `threat`; subclasses fix start, steps and the rule of a step.
 
     Args:
         threat: ball and box.
-        loss: per-example loss that is climbed.
+        loss: per-example loss that is climbed; for a target, its targeted form.
         seed: of the random starts at the evaluator's door.
         early_exit: drop an example as soon as it falls; without it every step is taken and the highest loss kept.
+        restarts: ascents an example, at the evaluator's door; all but the first start at random.
     """
 
     threat: Threat
@@ -34,26 +36,34 @@ class GradientAttack(Attack):
     loss: Loss = cross_entropy
     seed: int = 0
     early_exit: bool = True
+    restarts: int = 1
 
     access = "white-box"
     steps: ClassVar[int] = 1
-    restarts: ClassVar[int] = 1
-    random_start: ClassVar[bool] = False
+    prelude: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_counts("steps", "restarts")
 
     @property
     def stride(self) -> float:
         """Length of one step, in the threat's norm."""
         return self.threat.epsilon
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.threat, Threat):
-            raise InputError(f"{self.name} needs a threat such as Linf(0.1), not {self.threat!r}")
-        for name in ("steps", "restarts"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{self.name}: {name}={value!r} has to be a whole number >= 1")
+    @property
+    def rule(self) -> Rule:
+        """How one iterate follows from another."""
+        return Steepest(self.threat, self.stride)
 
-    def perturb(self, logits_fn: LogitsFn, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    def perturb(
+        self,
+        logits_fn: LogitsFn,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        seed: tf.Tensor | None = None,
+        targets: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """The door for training: adversarial images for `x [batch, ...]`, labels `y [batch]`, in one graph.
 
         Takes the last iterate, as the training literature does: judging it would cost one more forward pass.
@@ -63,94 +73,124 @@ class GradientAttack(Attack):
             x: clean images.
             y: true classes.
             seed: int32 [2] of the random start; the attack's own seed by default, the same at every call.
+            targets: classes to move towards, `[batch]`; away from the true ones without.
         """
         seed = tf.constant([self.seed, 0]) if seed is None else tf.cast(seed, tf.int32)
-        start = self.threat.random_start(x, seed) if self.random_start else x
-        x_adversarial, _ = self._ascend(logits_fn, start, x, y, self.steps)
-        return tf.stop_gradient(x_adversarial)
+        y = tf.cast(y, tf.int32)
+        goal = Untargeted(y) if targets is None else Targeted(y, tf.cast(targets, tf.int32))
+        start = self.start(logits_fn, x, goal, seed, self.random_start)
+        steps = self.steps - self.prelude
+        last, *_ = ascend(logits_fn, start, x, goal, rule=self.rule, loss=self.loss, steps=steps)
+        return tf.stop_gradient(last)
 
-    def _ascend(
-        self,
-        logits_fn: LogitsFn,
-        x: tf.Tensor,
-        origin: tf.Tensor,
-        y: tf.Tensor,
-        steps: int | tf.Tensor,
-        memory: Memory | tuple[()] = (),
-    ) -> tuple[tf.Tensor, Memory | tuple[()]]:
-        settings = {"threat": self.threat, "loss": self.loss, "step_size": self.stride}
-        return ascend(logits_fn, x, origin, y, steps=steps, memory=memory, **settings)
+    def start(
+        self, logits_fn: LogitsFn, origin: tf.Tensor, goal: Goal, seed: tf.Tensor, at_random: bool | tf.Tensor
+    ) -> tf.Tensor:
+        """Where an ascent begins: at the clean image, or at random; `prelude` gradients may have been spent on it."""
+        if isinstance(at_random, bool):
+            return self.threat.random_start(origin, seed) if at_random else origin
+        return tf.cond(at_random, lambda: self.threat.random_start(origin, seed), lambda: origin)
 
-    def _search(self, classifier: Classifier, search: Search) -> None:
+    def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:
         if not classifier.differentiable:
-            classifier.logits_fn(tf.constant(search.origin[:1]))  # says why, by its error
-        run = _Evaluator(self, classifier)
-        best = np.full(len(search.labels), -np.inf, np.float32)
+            classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+        compiled: dict[type, _Ascent] = {}
+
+        def run(search: Search) -> None:
+            kind = type(search.goal)
+            if kind not in compiled:
+                compiled[kind] = _Ascent(self, classifier, kind)
+            self._ascend(compiled[kind], search)
+
+        return run
+
+    def _ascend(self, ascent: "_Ascent", search: Search) -> None:
+        best = np.full(len(search.solved), -np.inf, np.float32)
         for restart in range(self.restarts):
-            chosen = search.unsolved if self.early_exit else np.arange(len(search.labels))
+            chosen = search.unsolved if self.early_exit else np.arange(len(search.solved))
             for first in range(0, len(chosen), BATCH_SIZE):
-                run.climb(search, chosen[first : first + BATCH_SIZE], best, restart)
+                ascent.climb(search, chosen[first : first + BATCH_SIZE], best, restart)
                 search.report((restart + min(1.0, (first + BATCH_SIZE) / len(chosen))) / self.restarts)
 
 
-class _Evaluator:
+class _Ascent:
     """The compiled halves of one attack on one classifier; the batch axis is free, so each is traced once."""
 
-    def __init__(self, attack: GradientAttack, classifier: Classifier) -> None:
+    def __init__(self, attack: GradientAttack, classifier: Classifier, kind: type[Goal]) -> None:
         self.attack = attack
-        images = tf.TensorSpec([None, *classifier.input_shape], tf.float32)
-        labels = tf.TensorSpec([None], tf.int32)
-        values, flags = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.bool)
-        memory = Memory(images, values, flags, labels)
-        seed = tf.TensorSpec([2], tf.int32)
+        rule, loss = attack.rule, attack.loss
+        images, whole = tf.TensorSpec([None, *classifier.input_shape], tf.float32), tf.TensorSpec([], tf.int32)
+        numbers, counts = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.int32)
+        goals = kind(*[counts] * len(kind._fields))
+        memories = Memory(images, numbers, tf.TensorSpec([None], tf.bool), counts)
+
+        def begin(origin: tf.Tensor, goal: Goal, seed: tf.Tensor, at_random: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            x = attack.start(classifier.logits_fn, origin, goal, seed, attack.random_start or at_random)
+            return x, rule.begin(x)
+
+        self.begin = _compiled(begin, images, goals, tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.bool))
+        _, state = self.begin.structured_outputs
+        # Whatever a rule remembers has the batch axis first, and that is free.
+        states = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), state)
 
         def advance(
-            x: tf.Tensor, origin: tf.Tensor, y: tf.Tensor, memory: Memory, steps: tf.Tensor
-        ) -> tuple[tf.Tensor, Memory]:
-            return attack._ascend(classifier.logits_fn, x, origin, y, steps, memory)
+            x: tf.Tensor,
+            origin: tf.Tensor,
+            goal: Goal,
+            state: Any,  # noqa: ANN401
+            memory: Memory,
+            first: tf.Tensor,
+            steps: tf.Tensor,
+        ) -> tuple[tf.Tensor, Any, Memory]:
+            settings = {"rule": rule, "loss": loss, "first": first, "steps": steps, "state": state, "memory": memory}
+            return ascend(classifier.logits_fn, x, origin, goal, **settings)
 
-        def conclude(x: tf.Tensor, origin: tf.Tensor, y: tf.Tensor, memory: Memory) -> Memory:
+        def conclude(x: tf.Tensor, origin: tf.Tensor, goal: Goal, memory: Memory) -> Memory:
             x = attack.threat.land(x, origin)
-            logits = classifier.logits_fn(x)
-            return memory.after(x, logits, attack.loss(logits, y), y)
+            return memory.after(x, *judge(classifier.logits_fn(x), goal, loss), goal)
 
-        def compiled(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:  # noqa: ANN401
-            return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
-
-        self.start = compiled(attack.threat.random_start, images, seed)
-        self.advance = compiled(advance, images, images, labels, memory, tf.TensorSpec([], tf.int32))
-        self.conclude = compiled(conclude, images, images, labels, memory)
+        self.advance = _compiled(advance, images, images, goals, states, memories, whole, whole)
+        self.conclude = _compiled(conclude, images, images, goals, memories)
 
     def climb(self, search: Search, chosen: np.ndarray, best: np.ndarray, restart: int) -> None:
         """One restart on the examples `chosen`; survivors are packed at each look."""
         attack = self.attack
-        origin, y = tf.constant(search.origin[chosen]), tf.constant(search.labels[chosen])
-        seed = tf.constant([attack.seed, restart * len(search.labels) + int(chosen[0])])
-        x = self.start(origin, seed) if attack.random_start else origin
+        origin = tf.constant(search.origin[chosen])
+        goal = tf.nest.map_structure(lambda array: tf.constant(array[chosen]), search.goal)
+        seed = search.seed(attack.seed, restart, int(chosen[0]))
+        x, state = self.begin(origin, goal, seed, tf.constant(restart > 0))
         memory = Memory.empty(x)
-        left = attack.steps
-        while left and len(chosen):
-            steps = min(left, STRIDE) if attack.early_exit else left
-            left -= steps
-            x, memory = self.advance(x, origin, y, memory, tf.constant(steps))
+        search.gradients[chosen] += attack.prelude
+        taken, total = 0, attack.steps - attack.prelude
+        while taken < total and len(chosen):
+            steps = min(total - taken, STRIDE) if attack.early_exit else total
+            x, state, memory = self.advance(x, origin, goal, state, memory, tf.constant(taken), tf.constant(steps))
+            taken += steps
             search.gradients[chosen] += steps
-            if not left:
-                memory = self.conclude(x, origin, y, memory)
+            over = taken == total
+            if over:
+                memory = self.conclude(x, origin, goal, memory)
                 search.queries[chosen] += 1
-            done = memory.wrong.numpy() if attack.early_exit and left else np.full(len(chosen), not left)
+            done = memory.fell.numpy() if attack.early_exit and not over else np.full(len(chosen), over)
+            if not done.any():
+                continue
             _settle(search, chosen[done], best, tf.nest.map_structure(lambda t, done=done: t.numpy()[done], memory))
             keep = np.flatnonzero(~done)
             chosen = chosen[keep]
-            x, origin, y, memory = tf.nest.map_structure(
-                lambda t, keep=keep: tf.gather(t, keep), (x, origin, y, memory)
+            x, origin, goal, state, memory = tf.nest.map_structure(
+                lambda t, keep=keep: tf.gather(t, keep), (x, origin, goal, state, memory)
             )
+
+
+def _compiled(function: Callable[..., Any], *signature: Any) -> Any:  # noqa: ANN401
+    return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
 
 
 def _settle(search: Search, indices: np.ndarray, best: np.ndarray, memory: Memory) -> None:
     """Writes what one restart found into the search where it beats what earlier restarts found."""
     search.blind[indices] += memory.blind
     fell_before = search.solved[indices]
-    better = np.where(memory.wrong == fell_before, memory.value > best[indices], memory.wrong)
+    better = np.where(memory.fell == fell_before, memory.value > best[indices], memory.fell)
     search.adversarial[indices[better]] = memory.x[better]
     best[indices[better]] = memory.value[better]
-    search.solved[indices] |= memory.wrong
+    search.solved[indices] |= memory.fell

@@ -16,11 +16,9 @@ class PGD(BIM):
         threat: ball and box.
         steps: gradients an example and restart.
         step_size: length of a step; 2.5 * epsilon / steps by default.
-        restarts: random starts an example, at the evaluator's door; training takes one.
     """
 
     steps: int = 40
-    restarts: int = 1
 
     name = "pgd"
     random_start = True

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from tfharden.attacks.base import Attack, Search
+from tfharden.attacks.base import Attack
+from tfharden.attacks.search import Search
 from tfharden.classifiers import Classifier, decide
 from tfharden.configurable import registered
 from tfharden.errors import InputError
@@ -36,22 +37,21 @@ class Square(Attack):
 
     name = "square"
     access = "score"
+    norms = ("Linf",)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.threat, Linf):
-            raise InputError(f"square searches Linf balls, not {self.threat.norm}")
-        if isinstance(self.queries, bool) or not isinstance(self.queries, int) or self.queries < 1:
-            raise InputError(f"square: queries={self.queries!r} has to be a whole number >= 1")
+        super().__post_init__()
+        self._check_counts("queries")
 
     def _search(self, classifier: Classifier, search: Search) -> None:
         if search.origin.ndim != 4:  # noqa: PLR2004
             raise InputError(f"square needs images [height, width, channels], not {search.origin.shape[1:]}")
-        rng = np.random.default_rng(self.seed)
+        rng = search.generator(self.seed)
         lower, upper = self._corners(search.origin)
         shape = search.origin.shape
         # True where a pixel stands at the upper corner. The first guess is vertical stripes.
         high = np.broadcast_to(rng.random((len(search.origin), 1, *shape[2:])) < 0.5, shape).copy()  # noqa: PLR2004
-        best = np.full(len(search.labels), np.inf)
+        best = np.full(len(search.solved), np.inf)
         for query in range(self.queries):
             left = search.unsolved
             if not len(left):
@@ -60,8 +60,8 @@ class Square(Attack):
             images = np.where(candidate, upper[left], lower[left])
             logits = classifier.logits(images)
             search.queries[left] += 1
-            margins = _margins(logits, search.labels[left])
-            fell = decide(logits) != search.labels[left]
+            margins = _margins(logits, search.goal.labels[left])
+            fell = decide(logits) != search.goal.labels[left]
             # Ties are taken: the margin of an integer model is a staircase, and only who moves on its steps gets down.
             better = (margins <= best[left]) | fell
             chosen = left[better]

@@ -1,47 +1,49 @@
 """Transfer: examples made on one model, counted on another."""
 
 import dataclasses
-from typing import Self
+from collections.abc import Callable
 
-from tfharden.attacks.base import Attack, Search
 from tfharden.attacks.gradient import GradientAttack
+from tfharden.attacks.search import Search
+from tfharden.attacks.wrapper import Wrapper
 from tfharden.classifiers import Classifier
-from tfharden.threats import Threat
+from tfharden.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class Transfer(Attack):
-    """Examples that a gradient attack makes on `surrogate`, tried on the classifier (Papernot et al. 2016).
+class Transfer(Wrapper):
+    """Examples that an attack makes on `surrogate`, tried on the classifier (Papernot et al. 2016).
 
-    The attack takes all its steps and keeps the highest loss: an example that stops at the surrogate's boundary
-    would seldom cross another model's.
+    A gradient attack takes all its steps and keeps the highest loss: an example that stops at the surrogate's boundary
+    would seldom cross another model's. The report calls it by the attack's own name; `access` tells that it came by
+    transfer.
 
     Args:
         attack: what is run on the surrogate; its threat is this attack's too.
-        surrogate: a differentiable classifier.
+        surrogate: a classifier that the attack can be run on.
     """
 
-    attack: GradientAttack
     surrogate: Classifier
 
     access = "transfer"
+    minimises = False
 
-    @property
-    def threat(self) -> Threat:  # noqa: D102
-        return self.attack.threat
+    def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:
+        mine, other = ((model.input_shape, model.num_classes) for model in (classifier, self.surrogate))
+        if mine != other:
+            raise InputError(
+                f"{self.surrogate.name} takes {other[0]} and knows {other[1]} classes, {classifier.name} takes {mine[0]} "
+                f"and knows {mine[1]}: nothing can be transferred between them"
+            )
+        whole = {"early_exit": False} if isinstance(self.attack, GradientAttack) else {}
+        run = dataclasses.replace(self.attack, **whole)._prepare(self.surrogate)
 
-    @property
-    def name(self) -> str:
-        """The attack's own name; that it came by transfer is told by `access`."""
-        return self.attack.name
+        def transfer(search: Search) -> None:
+            made = Search.open(self.surrogate, search.origin, search.goal, search.progress)
+            run(dataclasses.replace(made, stream=search.stream))
+            left = search.unsolved
+            search.adversarial[left] = made.adversarial[left]
+            search.gradients += made.gradients
+            search.blind += made.blind
 
-    def within(self, threat: Threat) -> Self:  # noqa: D102
-        return dataclasses.replace(self, attack=self.attack.within(threat))
-
-    def _search(self, classifier: Classifier, search: Search) -> None:
-        attack = dataclasses.replace(self.attack, early_exit=False)
-        made = attack(self.surrogate, search.origin, search.labels, progress=search.progress)
-        left = search.unsolved
-        search.adversarial[left] = made.adversarial[left]
-        search.gradients += made.gradients
-        search.blind += made.blind
+        return transfer

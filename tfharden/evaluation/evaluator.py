@@ -11,7 +11,7 @@ import numpy as np
 
 from tfharden import attacks as registry
 from tfharden import data, files
-from tfharden.attacks import Attack, AttackResult, GradientAttack, Transfer
+from tfharden.attacks import Attack, AttackResult, Transfer
 from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
@@ -42,7 +42,7 @@ def evaluate(
     """Attacks every model on the same examples.
 
     Robust accuracy is over all examples, so a clean error counts as an error; the worst case is for each example over
-    all attacks. A gradient attack reaches a model without gradients, such as a .tflite, by transfer from `surrogate`.
+    all attacks. A white-box attack reaches a model without gradients, such as a .tflite, by transfer from `surrogate`.
 
     Args:
         models: Keras models, classifiers, paths of .keras and .tflite files.
@@ -88,7 +88,7 @@ def evaluate(
 
 def _attack(attack: str | Attack, threat: Threat, seed: int) -> Attack:
     if isinstance(attack, str):
-        return registry.get(attack, threat, seed=seed)
+        return registry.fitting(attack, threat, {"seed": seed})
     if attack.threat != threat:
         raise InputError(f"{attack.name} is under {attack.threat}, the evaluation under {threat}: make them the same")
     return attack
@@ -105,7 +105,7 @@ def _surrogate(surrogate: object, classifiers: Sequence[Classifier], threat: Thr
 
 def _reaching(classifier: Classifier, attack: Attack, source: Classifier | None) -> Attack:
     """The attack itself, or its transfer where the classifier gives no gradients."""
-    if classifier.differentiable or not isinstance(attack, GradientAttack):
+    if classifier.differentiable or attack.access != "white-box":
         return attack
     if source is None:
         raise InputError(

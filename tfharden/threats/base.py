@@ -1,8 +1,4 @@
-"""Threat models: how far, and by which distance, an adversary may move an image.
-
-A threat owns all geometry, so that attacks are written once for every norm. Images are float tensors
-`[batch, ...]`; a perturbation is measured for each image over all axes but the first.
-"""
+"""What every threat model is: a ball round each clean image, cut by the box of valid inputs."""
 
 import abc
 import dataclasses
@@ -14,7 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 import tensorflow as tf
 
-from tfharden.configurable import Configurable, registered
+from tfharden.configurable import Configurable
 from tfharden.errors import InputError
 
 # float32 arithmetic on values near 1 rounds at 6e-8; a violation of this size is rounding, a larger one a fault.
@@ -70,6 +66,19 @@ class Threat(Configurable, abc.ABC):
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         """The direction of length 1 in this norm along which a linear function rises most."""
 
+    def climb(
+        self, x: tf.Tensor, gradient: tf.Tensor, length: float | tf.Tensor, spread: float | tf.Tensor = 1.0
+    ) -> tf.Tensor:
+        """`x` moved by `length` along the steepest direction; the box is left to `project`.
+
+        Args:
+            x: images.
+            gradient: of what is climbed.
+            length: of the move in this norm, a number or `[batch, 1, ...]`.
+            spread: over how many values a norm with sparse steps (L1) shares the length out; others have no choice.
+        """
+        return x + length * self.steepest(gradient)
+
     @abc.abstractmethod
     def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:
         """The nearest (Euclidean) point of the ball to `perturbation`."""
@@ -118,90 +127,19 @@ class Threat(Configurable, abc.ABC):
         return tf.clip_by_value(low + tf.clip_by_value(steps, 0.0, most) * self.lattice, low, high)
 
 
-@registered
-class Linf(Threat):
-    """Every value of the image may change by at most epsilon: max_i |x_i - origin_i| <= epsilon."""
-
-    norm = "Linf"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        low, high = self.bounds
-        if self.epsilon > high - low:
-            raise InputError(
-                f"epsilon={self.epsilon:g} is larger than the input range [{low:g}, {high:g}]: "
-                f"epsilon is in units of the model's input (8/255, say, for images in [0, 1])"
-            )
-
-    def cut(self, bounds: tuple[float, float], lattice: float | None) -> Self:
-        """As for every threat; a ball that the narrower box lies in is no larger than the box."""
-        epsilon = min(self.epsilon, bounds[1] - bounds[0])
-        return dataclasses.replace(self, epsilon=epsilon, bounds=bounds, lattice=lattice)
-
-    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        noise = _uniform(tf.shape(origin), seed, -self.epsilon, self.epsilon, origin.dtype)
-        return tf.clip_by_value(origin + noise, *self.bounds)
-
-    def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return tf.sign(gradient)
-
-    def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return tf.clip_by_value(perturbation, -self.epsilon, self.epsilon)
-
-    def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return tf.reduce_max(tf.abs(x - origin), axis=_image_axes(x))
-
-
-@registered
-class L2(Threat):
-    """The Euclidean length of the change is at most epsilon: sqrt(sum_i (x_i - origin_i)^2) <= epsilon."""
-
-    norm = "L2"
-
-    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A uniform point of the ball: a Gaussian direction at radius epsilon * u^(1/d), u uniform in [0, 1]."""
-        direction = self.steepest(_normal(tf.shape(origin), seed, dtype=origin.dtype))
-        dimension = tf.cast(tf.size(origin[0]), origin.dtype)
-        shape = tf.concat([tf.shape(origin)[:1], tf.ones([tf.rank(origin) - 1], tf.int32)], axis=0)
-        radius = _uniform(shape, seed + 1, dtype=origin.dtype) ** (1.0 / dimension)
-        return tf.clip_by_value(origin + self.epsilon * radius * direction, *self.bounds)
-
-    def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return gradient / tf.maximum(_length(gradient), TINY)
-
-    def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return perturbation * tf.minimum(1.0, self.epsilon / tf.maximum(_length(perturbation), TINY))
-
-    def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return tf.sqrt(tf.reduce_sum(tf.square(x - origin), axis=_image_axes(x)))
-
-
-NORMS: dict[str, type[Threat]] = {threat.norm.lower(): threat for threat in (Linf, L2)}
-
-
-def get(norm: str, epsilon: float, bounds: tuple[float, float] = (0.0, 1.0), lattice: float | None = None) -> Threat:
-    """The threat of that norm, "linf" or "l2" in any case.
-
-    Raises:
-        InputError: an unknown norm (the message lists the known ones), or numbers the threat refuses.
-    """
-    if norm.lower() not in NORMS:
-        raise InputError(f"unknown norm {norm!r}: known are {', '.join(NORMS)}")
-    return NORMS[norm.lower()](epsilon, bounds, lattice)
-
-
 # The generator is named, or each device would choose its own and a seed mean something else on each.
-_uniform = functools.partial(tf.random.stateless_uniform, alg="philox")
-_normal = functools.partial(tf.random.stateless_normal, alg="philox")
+uniform = functools.partial(tf.random.stateless_uniform, alg="philox")
+normal = functools.partial(tf.random.stateless_normal, alg="philox")
 
 
-def _image_axes(x: tf.Tensor) -> list[int]:
+def image_axes(x: tf.Tensor) -> list[int]:
+    """All axes but that of the batch."""
     return list(range(1, len(x.shape)))
 
 
-def _length(x: tf.Tensor) -> tf.Tensor:
+def euclidean_length(x: tf.Tensor) -> tf.Tensor:
     """Euclidean length of each image, `[batch, 1, ...]`; scaled, since the squares of tiny gradients underflow."""
-    axes = _image_axes(x)
+    axes = image_axes(x)
     scale = tf.maximum(tf.reduce_max(tf.abs(x), axis=axes, keepdims=True), TINY)
     return scale * tf.sqrt(tf.reduce_sum(tf.square(x / scale), axis=axes, keepdims=True))
 

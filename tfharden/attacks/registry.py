@@ -1,0 +1,59 @@
+"""Attacks by name: `pgd`, with a target for each runner-up `pgd-t`, on the mean of a randomised model `eot-pgd`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tfharden.attacks.apgd import APGD, APGDDLR
+from tfharden.attacks.base import Attack
+from tfharden.attacks.bim import BIM
+from tfharden.attacks.eot import EoT
+from tfharden.attacks.fgsm import FGSM
+from tfharden.attacks.mi_fgsm import MIFGSM
+from tfharden.attacks.pgd import PGD, MarginPGD
+from tfharden.attacks.runner_ups import RunnerUps
+from tfharden.attacks.square import Square
+from tfharden.errors import InputError
+from tfharden.threats import Threat
+
+BY_NAME: dict[str, type[Attack]] = {
+    attack.name: attack for attack in (FGSM, BIM, PGD, MarginPGD, MIFGSM, APGD, APGDDLR, Square)
+}
+AVERAGED, EACH_TARGET = "eot-", "-t"
+KNOWN = f"{', '.join(BY_NAME)}; NAME{EACH_TARGET} aims at each runner-up class, {AVERAGED}NAME averages gradients"
+
+
+def get(name: str, threat: Threat, **settings: object) -> Attack:
+    """The attack of that name; `settings` are its constructor's arguments.
+
+    Raises:
+        InputError: an unknown name (the message lists the known ones), or values that the attack refuses.
+    """
+    if not is_known(name):
+        raise InputError(f"unknown attack {name!r}: known are {KNOWN}")
+    attack = BY_NAME[_base(name)](threat, **settings)  # type: ignore[call-arg]
+    if name.startswith(AVERAGED):
+        attack = EoT(attack)  # type: ignore[arg-type]
+    return RunnerUps(attack) if name.endswith(EACH_TARGET) else attack
+
+
+def fitting(name: str, threat: Threat, settings: Mapping[str, Any]) -> Attack:
+    """The attack of that name, with those of the settings that it has; restarts only where it starts at random.
+
+    Raises:
+        InputError: as `get` does.
+    """
+    own = set()
+    if is_known(name):
+        kind = BY_NAME[_base(name)]
+        own = {field.name for field in dataclasses.fields(kind)} - ({"restarts"} if not kind.random_start else set())
+    return get(name, threat, **{key: value for key, value in settings.items() if key in own})
+
+
+def is_known(name: str) -> bool:
+    """Whether there is an attack of that name."""
+    return _base(name) in BY_NAME
+
+
+def _base(name: str) -> str:
+    return name.removeprefix(AVERAGED).removesuffix(EACH_TARGET)

@@ -1,0 +1,48 @@
+"""L0: how many values change."""
+
+import tensorflow as tf
+
+from tfharden.configurable import registered
+from tfharden.threats.base import Threat, image_axes, normal, uniform
+
+
+@registered
+class L0(Threat):
+    """At most epsilon values of the image change, each by any amount within the box: #{i: x_i != origin_i} <= epsilon.
+
+    A pixel of three channels is three values.
+    """
+
+    norm = "L0"
+
+    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Epsilon values, drawn without replacement, are uniform in the box; the others stay."""
+        chosen = self._largest(normal(tf.shape(origin), seed, dtype=origin.dtype), tf.zeros_like(origin))
+        return tf.where(chosen, uniform(tf.shape(origin), seed + 1, *self.bounds, origin.dtype), origin)
+
+    def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
+        """Every value may move freely, so what is steepest is told by the sign; `project` says how many may."""
+        return tf.sign(gradient)
+
+    def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return tf.where(self._largest(perturbation, tf.zeros_like(perturbation)), perturbation, 0.0)
+
+    def project(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
+        """The nearest (Euclidean) point to `x` in the intersection of ball and box."""
+        inside = tf.clip_by_value(x, *self.bounds)
+        # Keeping a value saves the square of its change, but for what the box cuts off.
+        return tf.where(self._largest(x - origin, x - inside), inside, origin)
+
+    def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return tf.reduce_sum(tf.cast(tf.abs(x - origin) > self._rounding, x.dtype), axis=image_axes(x))
+
+    @property
+    def _rounding(self) -> float:
+        """Changes up to this size are none."""
+        return 1e-6 * max(1.0, *map(abs, self.bounds))
+
+    def _largest(self, change: tf.Tensor, lost: tf.Tensor) -> tf.Tensor:
+        """Where the epsilon largest of `change^2 - lost^2` stand that aren't zero."""
+        saved = tf.reshape(tf.square(change) - tf.square(lost), [tf.shape(change)[0], -1])
+        rank = tf.argsort(tf.argsort(saved, axis=1, direction="DESCENDING"), axis=1)
+        return tf.reshape((rank < int(self.epsilon)) & (saved > 0), tf.shape(change))

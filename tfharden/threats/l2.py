@@ -1,0 +1,30 @@
+"""L2: the Euclidean length of the change."""
+
+import tensorflow as tf
+
+from tfharden.configurable import registered
+from tfharden.threats.base import TINY, Threat, euclidean_length, image_axes, normal, uniform
+
+
+@registered
+class L2(Threat):
+    """The Euclidean length of the change is at most epsilon: sqrt(sum_i (x_i - origin_i)^2) <= epsilon."""
+
+    norm = "L2"
+
+    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """A uniform point of the ball: a Gaussian direction at radius epsilon * u^(1/d), u uniform in [0, 1]."""
+        direction = self.steepest(normal(tf.shape(origin), seed, dtype=origin.dtype))
+        dimension = tf.cast(tf.size(origin[0]), origin.dtype)
+        shape = tf.concat([tf.shape(origin)[:1], tf.ones([tf.rank(origin) - 1], tf.int32)], axis=0)
+        radius = uniform(shape, seed + 1, dtype=origin.dtype) ** (1.0 / dimension)
+        return tf.clip_by_value(origin + self.epsilon * radius * direction, *self.bounds)
+
+    def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return gradient / tf.maximum(euclidean_length(gradient), TINY)
+
+    def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return perturbation * tf.minimum(1.0, self.epsilon / tf.maximum(euclidean_length(perturbation), TINY))
+
+    def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return tf.sqrt(tf.reduce_sum(tf.square(x - origin), axis=image_axes(x)))

@@ -1,0 +1,44 @@
+"""Linf: every value by at most epsilon."""
+
+import dataclasses
+from typing import Self
+
+import tensorflow as tf
+
+from tfharden.configurable import registered
+from tfharden.errors import InputError
+from tfharden.threats.base import Threat, image_axes, uniform
+
+
+@registered
+class Linf(Threat):
+    """Every value of the image may change by at most epsilon: max_i |x_i - origin_i| <= epsilon."""
+
+    norm = "Linf"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.bounds
+        if self.epsilon > high - low:
+            raise InputError(
+                f"epsilon={self.epsilon:g} is larger than the input range [{low:g}, {high:g}]: "
+                f"epsilon is in units of the model's input (8/255, say, for images in [0, 1])"
+            )
+
+    def cut(self, bounds: tuple[float, float], lattice: float | None) -> Self:
+        """As for every threat; a ball that the narrower box lies in is no larger than the box."""
+        epsilon = min(self.epsilon, bounds[1] - bounds[0])
+        return dataclasses.replace(self, epsilon=epsilon, bounds=bounds, lattice=lattice)
+
+    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        noise = uniform(tf.shape(origin), seed, -self.epsilon, self.epsilon, origin.dtype)
+        return tf.clip_by_value(origin + noise, *self.bounds)
+
+    def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return tf.sign(gradient)
+
+    def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return tf.clip_by_value(perturbation, -self.epsilon, self.epsilon)
+
+    def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return tf.reduce_max(tf.abs(x - origin), axis=image_axes(x))
