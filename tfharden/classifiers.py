@@ -1,6 +1,7 @@
 """What can be attacked: one small protocol, and adapters for Keras models, .tflite files and plain callables."""
 
 import abc
+import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -46,6 +47,10 @@ class Classifier(abc.ABC):
         """The threat as this classifier meets it: cut to the inputs that it can receive."""
         return threat
 
+    def fingerprint(self) -> str:
+        """What tells this classifier from others, as far as it is known: by default its name and shapes."""
+        return f"{self.name} {self.input_shape} {self.num_classes}"
+
     def predict(self, images: np.ndarray) -> np.ndarray:
         """The class of each image, `[n]`; -1, which is no class, where the logits are not all finite."""
         return decide(self.logits(images))
@@ -86,6 +91,13 @@ class KerasClassifier(Classifier):
 
     def logits(self, images: np.ndarray) -> np.ndarray:  # noqa: D102
         return in_batches(lambda batch: self._compiled(batch).numpy(), images)
+
+    def fingerprint(self) -> str:
+        """By its weights."""
+        digest = hashlib.sha256(super().fingerprint().encode())
+        for weight in self.model.weights:
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
 
 
 class TFLiteClassifier(Classifier):
@@ -130,6 +142,10 @@ class TFLiteClassifier(Classifier):
         if low >= high:
             raise InputError(f"{self.name}: its input can't tell apart any two values in {threat.bounds}")
         return threat.cut((low, high), spacing or threat.lattice or (high - low) / 255)
+
+    def fingerprint(self) -> str:
+        """By the file and the kernels."""
+        return f"{self.file.sha256} {self.kernels}"
 
     def _probe_range(self) -> tuple[float, float]:
         low, high, spacing = self.runtime.receivable(-1e9, 1e9)

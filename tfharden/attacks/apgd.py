@@ -87,9 +87,9 @@ class Adaptive(Rule):
             lambda: self._check(seen, state, period),
             lambda: (seen.x, seen.gradient, state),
         )
-        aim = self.threat.project(self.threat.climb(x, gradient, per_image(state.size, x)), seen.origin)
+        aim = seen.project(self.threat.climb(x, gradient, per_image(state.size, x)))
         share = tf.where(seen.index == 0, 1.0, MOMENTUM)
-        following = self.threat.project(x + share * (aim - x) + (1 - share) * (x - state.previous), seen.origin)
+        following = seen.project(x + share * (aim - x) + (1 - share) * (x - state.previous))
         return following, state._replace(previous=x)
 
     def _check(self, seen: Iterate, state: Course, period: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Course]:

@@ -14,6 +14,7 @@ from tfharden.attacks.goals import Goal
 from tfharden.errors import InputError
 from tfharden.losses import Loss
 from tfharden.threats import Threat
+from tfharden.threats.base import image_axes
 
 GRADIENT_SCALE = 1024.0
 
@@ -27,6 +28,7 @@ class Iterate(NamedTuple):
         index: number of steps taken before, scalar int32.
         x: images `[batch, ...]`.
         origin: clean images.
+        project: brings images into ball and box.
         values: loss, `[batch]`.
         gradient: of the loss, finite, in arbitrary units, `[batch, ...]`.
     """
@@ -34,6 +36,7 @@ class Iterate(NamedTuple):
     index: tf.Tensor
     x: tf.Tensor
     origin: tf.Tensor
+    project: Callable[[tf.Tensor], tf.Tensor]
     values: tf.Tensor
     gradient: tf.Tensor
 
@@ -63,7 +66,7 @@ class Steepest(Rule):
     size: float
 
     def step(self, seen: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401, D102
-        return self.threat.project(self.threat.climb(seen.x, seen.gradient, self.size), seen.origin), state
+        return seen.project(self.threat.climb(seen.x, seen.gradient, self.size)), state
 
 
 class Memory(NamedTuple):
@@ -153,7 +156,7 @@ def ascend(
     Raises:
         InputError: the loss doesn't depend on the images through anything differentiable.
     """
-    threat = rule.threat
+    threat, project = rule.threat, rule.threat.projector(origin)
 
     def body(index: tf.Tensor, x: tf.Tensor, state: Any, memory: Memory | tuple[()]) -> tuple[Any, ...]:  # noqa: ANN401
         # What counts is what the device receives, so that is judged and differentiated; x itself keeps the fractions
@@ -166,17 +169,22 @@ def ascend(
         gradient = tape.gradient(values, received, output_gradients=tf.fill(tf.shape(values), GRADIENT_SCALE))
         if gradient is None:
             raise InputError("the model gives no gradient to its input: use a score-based attack such as square")
+        # The sum tells in one pass whether a gradient is zero and whether it is finite.
+        size = tf.reduce_sum(tf.abs(gradient), axis=image_axes(x))
+        finite = tf.math.is_finite(size)
         # One image with a gradient of NaN must not lose its place in the box, nor the loop its other images.
-        gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+        gradient = tf.cond(tf.reduce_all(finite), lambda: gradient, lambda: _finite(gradient))
         if memory:
-            dead = tf.reduce_all(gradient == 0.0, axis=list(range(1, len(x.shape))))
-            memory = memory.after(received, classes, values, goal)._replace(
-                blind=memory.blind + tf.cast(dead, tf.int32)
-            )
-        x, state = rule.step(Iterate(index, x, origin, values, gradient), state)
+            memory = memory.after(received, classes, values, goal)
+            memory = memory._replace(blind=memory.blind + tf.cast(~finite | (size == 0.0), tf.int32))
+        x, state = rule.step(Iterate(index, x, origin, project, values, gradient), state)
         return index + 1, x, state, memory
 
     state = rule.begin(x) if state is None else state
     variables = (tf.convert_to_tensor(first), x, state, memory)
     _, x, state, memory = tf.while_loop(lambda *_: True, body, variables, maximum_iterations=steps)
     return x, state, memory
+
+
+def _finite(gradient: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.math.is_finite(gradient), gradient, 0.0)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfharden.attacks.goals import Targeted, Untargeted
-from tfharden.attacks.search import Progress, Search
+from tfharden.attacks.search import Progress, Search, Stage
 from tfharden.classifiers import Classifier
 from tfharden.configurable import Configurable
 from tfharden.errors import InputError
@@ -40,6 +40,7 @@ class AttackResult:
         parameters: what the attack was, as its configuration tells it.
         minimum: of a minimum-norm attack, the length of the smallest perturbation found that reaches the goal,
             whether it lies within epsilon or not, `[n]`: 0 where the clean image does, infinity where none was found.
+        stages: of an attack that is several in a row, what each of them achieved.
     """
 
     name: str
@@ -53,6 +54,7 @@ class AttackResult:
     seconds: float
     parameters: dict[str, Any]
     minimum: np.ndarray | None = None
+    stages: tuple[Stage, ...] = ()
 
     @property
     def robust_accuracy(self) -> float:
@@ -144,6 +146,7 @@ class Attack(Configurable, abc.ABC):
             seconds=time.perf_counter() - began,
             parameters=attack.parameters(),
             minimum=search.minimum if self.minimises else None,
+            stages=tuple(search.stages.values()),
         )
 
     def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:

@@ -28,7 +28,7 @@ class Momentum(Rule):
         # The mean stands for the sum of each image's own values: a factor that all of its steps share.
         scale = tf.reduce_mean(tf.abs(seen.gradient), axis=image_axes(seen.x), keepdims=True)
         state = self.decay * state + seen.gradient / tf.maximum(scale, TINY)
-        return self.threat.project(self.threat.climb(seen.x, state, self.size), seen.origin), state
+        return seen.project(self.threat.climb(seen.x, state, self.size)), state
 
 
 @registered

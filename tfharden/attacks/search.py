@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,20 @@ from tfharden.classifiers import Classifier
 
 Progress = Callable[[int, int], None]
 TICKS = 1000
+
+
+class Stage(NamedTuple):
+    """What one of several attacks in a row achieved.
+
+    Attributes:
+        name: the attack's name.
+        fell: number of examples that fell to it after all before had failed.
+        seconds: wall time.
+    """
+
+    name: str
+    fell: int
+    seconds: float
 
 
 @dataclasses.dataclass
@@ -28,6 +42,7 @@ class Search:
         blind: gradients that were zero or not finite over the whole image, `[n]`.
         minimum: length of the smallest perturbation found that reaches the goal, be it longer than epsilon, `[n]`.
         progress: is told how much is done, of how much.
+        stages: what the attacks in a row achieved, by name, if there are several.
         stream: tells the random draws of this search from those of others of the same attack.
     """
 
@@ -40,6 +55,7 @@ class Search:
     blind: np.ndarray
     minimum: np.ndarray
     progress: Progress
+    stages: dict[str, Stage] = dataclasses.field(default_factory=dict)
     stream: tuple[int, ...] = ()
 
     @classmethod
@@ -78,6 +94,11 @@ class Search:
     def report(self, done: float) -> None:
         """Tells the caller how far the attack has come, from 0 to 1."""
         self.progress(round(TICKS * done), TICKS)
+
+    def enter(self, stage: Stage) -> None:
+        """Adds what an attack in a row achieved on these examples to what it achieved on others."""
+        _, fell, seconds = self.stages.get(stage.name, Stage(stage.name, 0, 0.0))
+        self.stages[stage.name] = Stage(stage.name, fell + stage.fell, seconds + stage.seconds)
 
     def generator(self, *key: int) -> np.random.Generator:
         """Random numbers of this search's own; equal keys give equal numbers."""

@@ -62,7 +62,7 @@ class Sparse(Rule):
         due = (seen.index > 0) & (seen.index % max(int(PERIOD * self.steps), 1) == 0)
         x, gradient, state = tf.cond(due, lambda: self._check(seen, state), lambda: (seen.x, seen.gradient, state))
         moved = self.threat.climb(x, gradient, per_image(state.size, x), per_image(state.spread, x))
-        return self.threat.project(moved, seen.origin), state
+        return seen.project(moved), state
 
     def _check(self, seen: Iterate, state: Course) -> tuple[tf.Tensor, tf.Tensor, Course]:
         epsilon, axes = self.threat.epsilon, image_axes(seen.x)

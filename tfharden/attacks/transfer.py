@@ -32,8 +32,8 @@ class Transfer(Wrapper):
         mine, other = ((model.input_shape, model.num_classes) for model in (classifier, self.surrogate))
         if mine != other:
             raise InputError(
-                f"{self.surrogate.name} takes {other[0]} and knows {other[1]} classes, {classifier.name} takes {mine[0]} "
-                f"and knows {mine[1]}: nothing can be transferred between them"
+                f"{self.surrogate.name} takes {other[0]} and knows {other[1]} classes, "
+                f"{classifier.name} takes {mine[0]} and knows {mine[1]}: nothing can be transferred between them"
             )
         whole = {"early_exit": False} if isinstance(self.attack, GradientAttack) else {}
         run = dataclasses.replace(self.attack, **whole)._prepare(self.surrogate)

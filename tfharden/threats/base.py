@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import math
 import numbers
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 import numpy as np
@@ -93,7 +94,11 @@ class Threat(Configurable, abc.ABC):
 
     def project(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
         """`x` brought into the ball round `origin`, then into the box (which only shortens it)."""
-        return tf.clip_by_value(origin + self.shrink(x - origin), *self.bounds)
+        return self.projector(origin)(x)
+
+    def projector(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """`project` round one `origin`: a loop that projects at each step makes it once, before."""
+        return lambda x: tf.clip_by_value(origin + self.shrink(x - origin), *self.bounds)
 
     def snap(self, x: tf.Tensor) -> tf.Tensor:
         """`x` on the nearest lattice point: what the device makes of an image. Without a lattice, `x` itself."""

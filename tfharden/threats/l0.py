@@ -1,5 +1,7 @@
 """L0: how many values change."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfharden.configurable import registered
@@ -27,11 +29,15 @@ class L0(Threat):
     def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return tf.where(self._largest(perturbation, tf.zeros_like(perturbation)), perturbation, 0.0)
 
-    def project(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """The nearest (Euclidean) point to `x` in the intersection of ball and box."""
-        inside = tf.clip_by_value(x, *self.bounds)
-        # Keeping a value saves the square of its change, but for what the box cuts off.
-        return tf.where(self._largest(x - origin, x - inside), inside, origin)
+    def projector(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """To the nearest (Euclidean) point in the intersection of ball and box."""
+
+        def project(x: tf.Tensor) -> tf.Tensor:
+            inside = tf.clip_by_value(x, *self.bounds)
+            # Keeping a value saves the square of its change, but for what the box cuts off.
+            return tf.where(self._largest(x - origin, x - inside), inside, origin)
+
+        return project
 
     def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return tf.reduce_sum(tf.cast(tf.abs(x - origin) > self._rounding, x.dtype), axis=image_axes(x))

@@ -1,5 +1,7 @@
 """L1: the sum of all changes."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfharden.configurable import registered
@@ -52,12 +54,16 @@ class L1(Threat):
     def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return self._shrink(perturbation, tf.fill(tf.shape(perturbation), perturbation.dtype.max))
 
-    def project(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """The nearest (Euclidean) point to `x` in the intersection of ball and box."""
+    def projector(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """To the nearest (Euclidean) point in the intersection of ball and box."""
         low, high = self.bounds
-        change = x - origin
-        room = tf.maximum(tf.where(change > 0, high - origin, origin - low), 0.0)
-        return tf.clip_by_value(origin + self._shrink(change, room), low, high)
+
+        def project(x: tf.Tensor) -> tf.Tensor:
+            change = x - origin
+            room = tf.maximum(tf.where(change > 0, high - origin, origin - low), 0.0)
+            return tf.clip_by_value(origin + self._shrink(change, room), low, high)
+
+        return project
 
     def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
         # The sum of many values rounds in float32 at more than the tolerance.

@@ -1,6 +1,7 @@
 """Linf: every value by at most epsilon."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Self
 
 import tensorflow as tf
@@ -39,6 +40,12 @@ class Linf(Threat):
 
     def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return tf.clip_by_value(perturbation, -self.epsilon, self.epsilon)
+
+    def projector(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Ball and box together are one interval for each value."""
+        low, high = self.bounds
+        least, most = tf.maximum(origin - self.epsilon, low), tf.minimum(origin + self.epsilon, high)
+        return lambda x: tf.clip_by_value(x, least, most)
 
     def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return tf.reduce_max(tf.abs(x - origin), axis=image_axes(x))
