@@ -192,7 +192,7 @@ def test_an_linf_ball_larger_than_the_box_is_a_mistake_of_units():
 def test_threats_by_name():
     assert threats.get("linf", 0.1) == Linf(0.1)
     assert threats.get("L2", 0.1, (-1, 1), 0.5) == L2(0.1, (-1, 1), 0.5)
-    with pytest.raises(InputError, match="unknown norm 'l7': known are linf, l2"):
+    with pytest.raises(InputError, match="unknown norm 'l7': known are linf, l2, l1, l0"):
         threats.get("l7", 0.1)
 
 

@@ -56,15 +56,15 @@ def targeted_margin(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) ->
 def targeted_difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2) (Croce and Hein 2020).
 
-    The denominator takes out the scale of the logits and has to go on when z_y and z_t are the two largest; of three
-    classes it is z_(1) - z_(3), and of two nothing is left to compare with, so that z_t - z_y itself is taken.
+    The denominator takes out the scale of the logits. Of three classes it is z_(1) - (z_(2) + z_(3)) / 2; of two, any
+    such ratio is constant, so z_t - z_y itself is taken.
     """
     logits, classes = tf.cast(logits, tf.float32), logits.shape[-1]
     gap = tf.gather(logits, targets, batch_dims=1) - tf.gather(logits, labels, batch_dims=1)
     if classes == 2:  # noqa: PLR2004
         return gap
     largest = tf.math.top_k(logits, k=min(classes, 4)).values
-    return gap / (largest[:, 0] - tf.reduce_mean(largest[:, 2:], axis=-1) + 1e-12)
+    return gap / (largest[:, 0] - tf.reduce_mean(largest[:, -2:], axis=-1) + 1e-12)
 
 
 _TARGETED: dict[Loss, TargetedLoss] = {

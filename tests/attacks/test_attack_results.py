@@ -21,7 +21,7 @@ from tfharden import attacks, losses
 from tfharden.attacks import BIM, FGSM, PGD
 from tfharden.classifiers import CallableClassifier, KerasClassifier
 from tfharden.errors import InputError
-from tfharden.threats import L2, Linf
+from tfharden.threats import L1, L2, Linf
 
 
 @pytest.fixture
@@ -205,9 +205,20 @@ def test_restarts_start_elsewhere(early_exit):
         assert found == pytest.approx(1 - 0.75**restarts, abs=0.1)  # four standard deviations
 
 
-@pytest.mark.parametrize("threat", [Linf(0.2), L2(0.5)])
-def test_perturb_inside_a_compiled_train_step(threat):
-    attack = PGD(threat, steps=3)
+@pytest.mark.parametrize("threat", [Linf(0.2), L2(0.5), L1(1.0)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FGSM,
+        functools.partial(PGD, steps=3),
+        functools.partial(attacks.MIFGSM, steps=3),
+        functools.partial(attacks.APGD, steps=10),
+        lambda threat: attacks.EoT(PGD(threat, steps=2), samples=2),
+    ],
+    ids=["fgsm", "pgd", "mi-fgsm", "apgd", "eot"],
+)
+def test_perturb_inside_a_compiled_train_step(threat, kind):
+    attack = kind(threat)
 
     class Trainer(keras.Model):
         def __init__(self):
@@ -285,6 +296,21 @@ def test_many_batches_equal_one(two_classes, monkeypatch):
     parts = BIM(Linf(0.1), steps=7)(two_classes, x, y)
     np.testing.assert_allclose(parts.adversarial, whole.adversarial, atol=1e-6)
     np.testing.assert_array_equal(parts.gradients, whole.gradients)
+
+
+def test_many_chunks_equal_one(two_classes, monkeypatch):
+    told, y = [], true_labels()
+    whole = BIM(Linf(0.1), steps=7)(two_classes, IMAGES, y)
+    monkeypatch.setattr("tfharden.attacks.base.CHUNK", 7)
+    parts = BIM(Linf(0.1), steps=7)(two_classes, IMAGES, y, progress=lambda done, total: told.append(done / total))
+    np.testing.assert_allclose(parts.adversarial, whole.adversarial, atol=1e-6)
+    np.testing.assert_array_equal(parts.gradients, whole.gradients)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    # Parts draw their own random numbers, so no two of them start from the same noise.
+    same = np.repeat(IMAGES[:1], 14, axis=0)
+    starts = PGD(Linf(0.1), steps=1, step_size=1e-6)(two_classes, same, np.repeat(y[:1], 14)).adversarial
+    assert len(np.unique(starts.round(4), axis=0)) == 14
 
 
 def test_an_attack_leaves_weights_and_images_alone(digits, digits_model):
