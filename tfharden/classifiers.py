@@ -4,8 +4,8 @@ import abc
 import hashlib
 import os
 import pathlib
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar
 
 import keras
 import ml_dtypes
@@ -46,6 +46,13 @@ class Classifier(abc.ABC):
     def receive(self, threat: Threat) -> Threat:
         """The threat as this classifier meets it: cut to the inputs that it can receive."""
         return threat
+
+    def compiled(self, key: Hashable, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """What `make` makes, made once for this classifier and `key`: compiled functions that attacks run again."""
+        made = self.__dict__.setdefault("_made", {})
+        if key not in made:
+            made[key] = make()
+        return made[key]
 
     def fingerprint(self) -> str:
         """What tells this classifier from others, as far as it is known: by default its name and shapes."""

@@ -270,7 +270,7 @@ def test_perturb_in_a_graph_of_any_batch_is_traced_once(two_classes):
     np.testing.assert_allclose(eager, found[0], atol=1e-6)
 
 
-def test_a_model_is_traced_a_fixed_number_of_times(two_classes):
+def test_a_model_is_traced_once_for_all_calls(two_classes):
     traces = []
 
     class Tracing(KerasClassifier):
@@ -286,7 +286,8 @@ def test_a_model_is_traced_a_fixed_number_of_times(two_classes):
         traces.clear()
         PGD(Linf(0.1), steps=11, restarts=2)(classifier, x, y)
         counts.append(len(traces))
-    assert counts[0] == counts[1] > 0
+    assert counts[0] > 0
+    assert counts[1] == 0
 
 
 def test_many_batches_equal_one(two_classes, monkeypatch):

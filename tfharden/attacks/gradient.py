@@ -94,38 +94,64 @@ class GradientAttack(Attack):
     def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:
         if not classifier.differentiable:
             classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
-        compiled: dict[type, _Ascent] = {}
 
         def run(search: Search) -> None:
             kind = type(search.goal)
-            if kind not in compiled:
-                compiled[kind] = _Ascent(self, classifier, kind)
-            self._ascend(compiled[kind], search)
+            # The seed is a number among others to what is compiled.
+            key = (dataclasses.replace(self, seed=0), kind)
+            self._search_with(classifier.compiled(key, lambda: _Ascent(self, classifier, kind)), search)
 
         return run
 
-    def _ascend(self, ascent: "_Ascent", search: Search) -> None:
+    def _search_with(self, ascent: "_Ascent", search: Search) -> None:
         best = np.full(len(search.solved), -np.inf, np.float32)
         for restart in range(self.restarts):
             chosen = search.unsolved if self.early_exit else np.arange(len(search.solved))
             for first in range(0, len(chosen), BATCH_SIZE):
-                ascent.climb(search, chosen[first : first + BATCH_SIZE], best, restart)
+                self._climb(ascent, search, chosen[first : first + BATCH_SIZE], best, restart)
                 search.report((restart + min(1.0, (first + BATCH_SIZE) / len(chosen))) / self.restarts)
+
+    def _climb(self, ascent: "_Ascent", search: Search, chosen: np.ndarray, best: np.ndarray, restart: int) -> None:
+        """One restart on the examples `chosen`; survivors are packed at each look."""
+        origin = tf.constant(search.origin[chosen])
+        goal = tf.nest.map_structure(lambda array: tf.constant(array[chosen]), search.goal)
+        seed = search.seed(self.seed, restart, int(chosen[0]))
+        x, state = ascent.begin(origin, goal, seed, tf.constant(restart > 0))
+        memory = Memory.empty(x)
+        search.gradients[chosen] += self.prelude
+        taken, total = 0, self.steps - self.prelude
+        while taken < total and len(chosen):
+            steps = min(total - taken, STRIDE) if self.early_exit else total
+            x, state, memory = ascent.advance(x, origin, goal, state, memory, tf.constant(taken), tf.constant(steps))
+            taken += steps
+            search.gradients[chosen] += steps
+            over = taken == total
+            if over:
+                memory = ascent.conclude(x, origin, goal, memory)
+                search.queries[chosen] += 1
+            done = memory.fell.numpy() if self.early_exit and not over else np.full(len(chosen), over)
+            if not done.any():
+                continue
+            _settle(search, chosen[done], best, tf.nest.map_structure(lambda t, done=done: t.numpy()[done], memory))
+            keep = np.flatnonzero(~done)
+            chosen = chosen[keep]
+            x, origin, goal, state, memory = tf.nest.map_structure(
+                lambda t, keep=keep: tf.gather(t, keep), (x, origin, goal, state, memory)
+            )
 
 
 class _Ascent:
-    """The compiled halves of one attack on one classifier; the batch axis is free, so each is traced once."""
+    """The compiled parts of one attack on one classifier; the batch axis is free, so each is traced once."""
 
     def __init__(self, attack: GradientAttack, classifier: Classifier, kind: type[Goal]) -> None:
-        self.attack = attack
-        rule, loss = attack.rule, attack.loss
+        rule, loss, logits_fn = attack.rule, attack.loss, classifier.logits_fn
         images, whole = tf.TensorSpec([None, *classifier.input_shape], tf.float32), tf.TensorSpec([], tf.int32)
         numbers, counts = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.int32)
         goals = kind(*[counts] * len(kind._fields))
         memories = Memory(images, numbers, tf.TensorSpec([None], tf.bool), counts)
 
         def begin(origin: tf.Tensor, goal: Goal, seed: tf.Tensor, at_random: tf.Tensor) -> tuple[tf.Tensor, Any]:
-            x = attack.start(classifier.logits_fn, origin, goal, seed, attack.random_start or at_random)
+            x = attack.start(logits_fn, origin, goal, seed, attack.random_start or at_random)
             return x, rule.begin(x)
 
         self.begin = _compiled(begin, images, goals, tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.bool))
@@ -143,43 +169,14 @@ class _Ascent:
             steps: tf.Tensor,
         ) -> tuple[tf.Tensor, Any, Memory]:
             settings = {"rule": rule, "loss": loss, "first": first, "steps": steps, "state": state, "memory": memory}
-            return ascend(classifier.logits_fn, x, origin, goal, **settings)
+            return ascend(logits_fn, x, origin, goal, **settings)
 
         def conclude(x: tf.Tensor, origin: tf.Tensor, goal: Goal, memory: Memory) -> Memory:
             x = attack.threat.land(x, origin)
-            return memory.after(x, *judge(classifier.logits_fn(x), goal, loss), goal)
+            return memory.after(x, *judge(logits_fn(x), goal, loss), goal)
 
         self.advance = _compiled(advance, images, images, goals, states, memories, whole, whole)
         self.conclude = _compiled(conclude, images, images, goals, memories)
-
-    def climb(self, search: Search, chosen: np.ndarray, best: np.ndarray, restart: int) -> None:
-        """One restart on the examples `chosen`; survivors are packed at each look."""
-        attack = self.attack
-        origin = tf.constant(search.origin[chosen])
-        goal = tf.nest.map_structure(lambda array: tf.constant(array[chosen]), search.goal)
-        seed = search.seed(attack.seed, restart, int(chosen[0]))
-        x, state = self.begin(origin, goal, seed, tf.constant(restart > 0))
-        memory = Memory.empty(x)
-        search.gradients[chosen] += attack.prelude
-        taken, total = 0, attack.steps - attack.prelude
-        while taken < total and len(chosen):
-            steps = min(total - taken, STRIDE) if attack.early_exit else total
-            x, state, memory = self.advance(x, origin, goal, state, memory, tf.constant(taken), tf.constant(steps))
-            taken += steps
-            search.gradients[chosen] += steps
-            over = taken == total
-            if over:
-                memory = self.conclude(x, origin, goal, memory)
-                search.queries[chosen] += 1
-            done = memory.fell.numpy() if attack.early_exit and not over else np.full(len(chosen), over)
-            if not done.any():
-                continue
-            _settle(search, chosen[done], best, tf.nest.map_structure(lambda t, done=done: t.numpy()[done], memory))
-            keep = np.flatnonzero(~done)
-            chosen = chosen[keep]
-            x, origin, goal, state, memory = tf.nest.map_structure(
-                lambda t, keep=keep: tf.gather(t, keep), (x, origin, goal, state, memory)
-            )
 
 
 def _compiled(function: Callable[..., Any], *signature: Any) -> Any:  # noqa: ANN401
