@@ -169,14 +169,15 @@ def ascend(
         gradient = tape.gradient(values, received, output_gradients=tf.fill(tf.shape(values), GRADIENT_SCALE))
         if gradient is None:
             raise InputError("the model gives no gradient to its input: use a score-based attack such as square")
-        # The sum tells in one pass whether a gradient is zero and whether it is finite.
-        size = tf.reduce_sum(tf.abs(gradient), axis=image_axes(x))
-        finite = tf.math.is_finite(size)
-        # One image with a gradient of NaN must not lose its place in the box, nor the loop its other images.
-        gradient = tf.cond(tf.reduce_all(finite), lambda: gradient, lambda: _finite(gradient))
+        # A sum is one pass over the gradient, and looks suspicious wherever a closer look is worth its time.
+        total = tf.reduce_sum(gradient, axis=image_axes(x))
+        suspicious = tf.reduce_any((total == 0.0) | ~tf.math.is_finite(total))
+        gradient, blind = tf.cond(
+            suspicious, lambda: _inspect(gradient), lambda: (gradient, tf.zeros_like(total, tf.int32))
+        )
         if memory:
             memory = memory.after(received, classes, values, goal)
-            memory = memory._replace(blind=memory.blind + tf.cast(~finite | (size == 0.0), tf.int32))
+            memory = memory._replace(blind=memory.blind + blind)
         x, state = rule.step(Iterate(index, x, origin, project, values, gradient), state)
         return index + 1, x, state, memory
 
@@ -186,5 +187,10 @@ def ascend(
     return x, state, memory
 
 
-def _finite(gradient: tf.Tensor) -> tf.Tensor:
-    return tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+def _inspect(gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The gradient with zeros for what isn't finite, and whether nothing but zeros is left, 0 or 1 for each image.
+
+    One image with a gradient of NaN must not lose its place in the box, nor the loop its other images.
+    """
+    finite = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+    return finite, tf.cast(tf.reduce_all(finite == 0.0, axis=image_axes(gradient)), tf.int32)
