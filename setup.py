@@ -25,9 +25,14 @@ setup(
         "numpy>=2.1,<3",
         "absl-py>=1.4,<3",
         "scikit-learn>=1.6,<2",
+        "scipy>=1.14,<2",
         "matplotlib>=3.10,<4",
         "Jinja2>=3.1,<4",
     ],
-    extras_require={"test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4"]},
+    extras_require={
+        "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4"],
+        # Peers, for benchmarks/. CleverHans and torchattacks pin packages that they can do without: see there.
+        "bench": ["foolbox==3.3.4", "adversarial-robustness-toolbox==1.20.1", "torch==2.13.0"],
+    },
     entry_points={"console_scripts": [f"tfharden-{tool} = tfharden.tools.{tool}:run" for tool in TOOLS]},
 )

@@ -1,6 +1,9 @@
 """Attacks models and files, and writes report.json, report.csv and report.html.
 
 tfharden-evaluate --model=saved_models/student.keras --model=saved_models/student_int8.tflite --attacks=fgsm,pgd,square
+
+Probes stand among the attacks (--attacks=pgd,linearity,fooling-evolution). --transfer=pgd tries what was made on each
+model on all the others.
 """
 
 import pathlib
@@ -18,12 +21,16 @@ def define_flags() -> None:
     """The flags of this tool."""
     options.define_data()
     options.define_threat()
-    options.define_attacks()
+    options.define_attacks(probes=th.evaluation.PROBES)
     flags.DEFINE_multi_string("model", None, "A .keras or .tflite file; may be given several times.", required=True)
     flags.DEFINE_string(
         "surrogate",
         None,
         "A .keras file whose adversarial examples .tflite files get; the last .keras --model if none.",
+    )
+    flags.DEFINE_string("transfer", None, "Attack whose examples are tried on every other model; none by default.")
+    flags.register_validator(
+        "transfer", lambda name: name is None or th.attacks.is_known(name), f"known are {th.attacks.KNOWN}"
     )
     flags.DEFINE_enum("kernels", "xnnpack", list(th.tflite.KERNELS), "Kernels that run .tflite files.")
     flags.DEFINE_string("output_dir", "saved_models/report", "Folder of the report.")
@@ -41,7 +48,9 @@ def main() -> None:
             models,
             options.test_examples(dataset),
             threat,
-            options.chosen_attacks(),
+            options.chosen_attacks(dataset),
+            transfer=FLAGS.transfer and options.attack(FLAGS.transfer, dataset),
+            probes=[name for name in FLAGS.attacks if name in th.evaluation.PROBES],
             surrogate=FLAGS.surrogate,
             data_name=FLAGS.dataset,
             seed=FLAGS.seed,

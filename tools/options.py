@@ -16,6 +16,9 @@ from tfharden.inputs import Examples, check_images, check_labels
 
 FLAGS = flags.FLAGS
 
+# Training images that an attack is fitted on, if it is one that is.
+FITTED = 2000
+
 
 def number(text: str) -> float:
     """A finite number, given as decimal or as a fraction such as 8/255.
@@ -85,13 +88,18 @@ def define_model(default: str, role: str) -> None:
     )
 
 
-def define_attacks(steps: int = 50, restarts: int = 5, queries: int = 1000) -> None:
-    """--attacks, --steps, --restarts, --queries."""
-    flags.DEFINE_list("attacks", ["fgsm", "pgd", "pgd-margin", "square"], f"Attacks, any of {attacks.KNOWN}.")
+def define_attacks(steps: int = 50, restarts: int = 5, queries: int = 1000, probes: Sequence[str] = ()) -> None:
+    """--attacks, --steps, --restarts, --queries; `probes` may stand among the attacks."""
+    known = attacks.KNOWN + (f"; and probes, any of {', '.join(probes)}" if probes else "")
+    flags.DEFINE_list("attacks", ["fgsm", "pgd", "pgd-margin", "square"], f"Attacks, any of {known}.")
     flags.DEFINE_integer("steps", steps, "Gradients an example and restart, for the iterated attacks.", lower_bound=1)
     flags.DEFINE_integer("restarts", restarts, "Starts an example, for attacks that start at random.", lower_bound=1)
     flags.DEFINE_integer("queries", queries, "Queries an example, for the score-based attacks.", lower_bound=1)
-    flags.register_validator("attacks", _are_attacks, f"known are {attacks.KNOWN}")
+    flags.register_validator(
+        "attacks",
+        lambda names: bool(names) and all(name in probes or attacks.is_known(name) for name in names),
+        f"known are {known}",
+    )
 
 
 def define_output(default: str, help: str) -> None:
@@ -160,10 +168,16 @@ def training_settings() -> dict[str, Any]:
     return {name: FLAGS[name].value for name in ("epochs", "batch_size", "learning_rate")}
 
 
-def chosen_attacks() -> list[attacks.Attack]:
-    """What --attacks and the budgets say; each attack takes those of the settings that it has."""
+def chosen_attacks(source: data.Dataset) -> list[attacks.Attack]:
+    """What --attacks says, but for probes."""
+    return [attack(name, source) for name in FLAGS.attacks if attacks.is_known(name)]
+
+
+def attack(name: str, source: data.Dataset) -> attacks.Attack:
+    """The attack of that name, with those of the budgets that it has; one that is fitted gets training images."""
     settings = {name: FLAGS[name].value for name in ("steps", "restarts", "queries", "seed")}
-    return [attacks.fitting(name, threat(), settings) for name in FLAGS.attacks]
+    some = data.take(source.train, min(FITTED, len(source.train[1])), FLAGS.seed)
+    return attacks.fitting(name, threat(), settings | {"examples": some})
 
 
 def check_output(path: files.Path, suffix: str = "") -> None:
@@ -178,10 +192,6 @@ def check_output(path: files.Path, suffix: str = "") -> None:
     if path.exists() and not FLAGS.overwrite:
         raise th.InputError(f"{path} exists already: give --overwrite to replace it")
     files.check_writable(path)
-
-
-def _are_attacks(names: Sequence[str]) -> bool:
-    return bool(names) and all(map(attacks.is_known, names))
 
 
 def _is_range(texts: Sequence[str]) -> bool:

@@ -142,8 +142,8 @@ class Pipeline:
 
 def main() -> None:
     """What the flags ask for."""
-    threat, attacks = options.threat(), options.chosen_attacks()
-    dataset = options.dataset()
+    threat, dataset = options.threat(), options.dataset()
+    attacks = options.chosen_attacks(dataset)
     options.test_examples(dataset)
     folder = pathlib.Path(FLAGS.output_dir)
     Pipeline(dataset, threat, attacks, Stages(folder, FLAGS.overwrite)).run()

@@ -52,13 +52,18 @@ def test_distill_teaches_a_smaller_model(folder, teacher):
 
 def test_evaluate_attacks_a_model_and_its_file(folder, teacher, int8):
     out = folder / "report"
-    flags = [f"--model={teacher}", f"--model={int8}", "--attacks=bim,square", "--steps=2", "--queries=5"]
-    flags += ["--num_examples=30", "--epsilon=8/255", "--kernels=reference", f"--output_dir={out}"]
+    flags = [f"--model={teacher}", f"--model={int8}", "--attacks=bim,linearity,square", "--steps=2", "--queries=5"]
+    flags += ["--num_examples=30", "--epsilon=8/255", "--kernels=reference", "--transfer=bim", f"--output_dir={out}"]
     done = run_tool("evaluate", *flags)
     assert done.returncode == 0, done.stderr
     report = json.loads((out / "report.json").read_text())
     assert report["threat"]["epsilon"] == 8 / 255
     assert [model["kernels"] for model in report["models"]] == [None, "reference"]
+    assert [[attack["name"] for attack in model["attacks"]] for model in report["models"]] == [["bim", "square"]] * 2
+    assert [list(model["probes"]) for model in report["models"]] == [["linearity"], []]
+    assert report["transfer"]["parameters"]["steps"] == 2
+    assert report["transfer"]["targets"] == ["teacher.keras", "teacher_int8.tflite"]
+    assert "teacher_int8.tflite" in done.stdout.split("bim on")[1]
     assert "exists already: give --overwrite" in one_line(run_tool("evaluate", *flags), 1)
 
 
@@ -67,7 +72,10 @@ def test_evaluate_attacks_a_model_and_its_file(folder, teacher, int8):
     [
         ("evaluate", ["--model=x.keras", "--epsilon=-0.1"], "epsilon"),
         ("evaluate", ["--model=x.keras", "--epsilon=nan"], "epsilon"),
-        ("evaluate", ["--model=x.keras", "--attacks=pgd,magic"], "fgsm, bim, pgd, pgd-margin, square"),
+        ("evaluate", ["--model=x.keras", "--attacks=pgd,magic"], "fgsm, bim, pgd, pgd-margin"),
+        ("evaluate", ["--model=x.keras", "--attacks=pgd,lines"], "linearity, fooling-gradient, fooling-evolution"),
+        ("evaluate", ["--model=x.keras", "--transfer=linearity"], "fgsm, bim, pgd"),
+        ("pipeline", ["--attacks=pgd,linearity"], "fgsm, bim, pgd"),
         ("harden", ["--dataset=imagenet"], "digits, mnist, fashion_mnist, cifar10, npz:PATH"),
         ("harden", ["--model=vgg"], "cnn, mlp, depthwise, resnet"),
         ("harden", ["stray"], "'stray' is no flag"),

@@ -5,19 +5,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfharden.attacks.apgd import APGD, APGDDLR
+from tfharden.attacks.auto_attack import AutoAttack
 from tfharden.attacks.base import Attack
 from tfharden.attacks.bim import BIM
+from tfharden.attacks.carlini_wagner import CarliniWagner
 from tfharden.attacks.eot import EoT
+from tfharden.attacks.fab import FAB
 from tfharden.attacks.fgsm import FGSM
+from tfharden.attacks.jsma import JSMA
+from tfharden.attacks.lbfgs import LBFGS
 from tfharden.attacks.mi_fgsm import MIFGSM
 from tfharden.attacks.pgd import PGD, MarginPGD
 from tfharden.attacks.runner_ups import RunnerUps
 from tfharden.attacks.square import Square
+from tfharden.attacks.universal import Universal
 from tfharden.errors import InputError
 from tfharden.threats import Threat
 
 BY_NAME: dict[str, type[Attack]] = {
-    attack.name: attack for attack in (FGSM, BIM, PGD, MarginPGD, MIFGSM, APGD, APGDDLR, Square)
+    attack.name: attack
+    for attack in (
+        *(FGSM, BIM, PGD, MarginPGD, MIFGSM, APGD, APGDDLR),
+        *(FAB, CarliniWagner, LBFGS, JSMA),
+        *(Square, Universal, AutoAttack),
+    )
 }
 AVERAGED, EACH_TARGET = "eot-", "-t"
 KNOWN = f"{', '.join(BY_NAME)}; NAME{EACH_TARGET} aims at each runner-up class, {AVERAGED}NAME averages gradients"

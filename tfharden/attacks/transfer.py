@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
 from tfharden.attacks.gradient import GradientAttack
 from tfharden.attacks.search import Search
 from tfharden.attacks.wrapper import Wrapper
@@ -40,6 +42,8 @@ class Transfer(Wrapper):
 
         def transfer(search: Search) -> None:
             made = Search.open(self.surrogate, search.origin, search.goal, search.progress)
+            # What the surrogate gets wrong when clean has to be moved as well: the classifier may get it right.
+            made.solved[:], made.minimum[:] = False, np.inf
             run(dataclasses.replace(made, stream=search.stream))
             left = search.unsolved
             search.adversarial[left] = made.adversarial[left]

@@ -1,6 +1,21 @@
 """Evaluation under attack, and its report."""
 
+from tfharden.evaluation.dimension import growth_with_dimension, linear_margin_drop
 from tfharden.evaluation.evaluator import evaluate
-from tfharden.evaluation.report import Panel, Report
+from tfharden.evaluation.linearity import linearity
+from tfharden.evaluation.probes import PROBES
+from tfharden.evaluation.report import Fooling, Panel, Report
+from tfharden.evaluation.transfer_matrix import TransferMatrix, transfer_matrix
 
-__all__ = ["Panel", "Report", "evaluate"]
+__all__ = [
+    "PROBES",
+    "Fooling",
+    "Panel",
+    "Report",
+    "TransferMatrix",
+    "evaluate",
+    "growth_with_dimension",
+    "linear_margin_drop",
+    "linearity",
+    "transfer_matrix",
+]

@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 import importlib.metadata
+import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from tfharden.attacks import Attack, AttackResult, Transfer
 from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
-from tfharden.evaluation.report import Panel, Report
+from tfharden.evaluation.probes import applies, check_probes, run_probe
+from tfharden.evaluation.report import Fooling, Panel, Report
 from tfharden.evaluation.statistics import wilson
+from tfharden.evaluation.transfer_matrix import can_run_on, sources_among, transfer_matrix
 from tfharden.inputs import Examples, check_images, check_labels
 from tfharden.threats import Threat
 
@@ -34,7 +37,10 @@ def evaluate(
     threat: Threat,
     attacks: Sequence[str | Attack] = ("fgsm", "pgd", "pgd-margin", "square"),
     *,
+    transfer: str | Attack | None = None,
+    probes: Sequence[str] = (),
     surrogate: object = None,
+    training: Examples | None = None,
     data_name: str = "data",
     seed: int = 0,
     progress: Progress = lambda label, share: None,
@@ -49,29 +55,39 @@ def evaluate(
         examples: images `[n, ...]` within the threat's bounds, and labels `[n]`.
         threat: what an adversary may do; each model meets it on the inputs that it can receive.
         attacks: names, or attacks (which bring their own settings and have to be under the same threat).
+        transfer: an attack whose examples, made on each model, are tried on all the others.
+        probes: what else to look at, any of "linearity", "fooling-gradient", "fooling-evolution"; models without
+            gradients are left out of the first two.
         surrogate: a differentiable model; by default the last one in `models`.
+        training: examples for attacks that are fitted before they attack, if they are given by name.
         data_name: what the report calls the examples.
         seed: of attacks given by name.
         progress: is told what goes on, and the share of it that is done.
 
     Raises:
-        InputError: nothing to evaluate, examples that don't fit, an unknown attack, an attack that a model can't be
-            reached by.
+        InputError: nothing to evaluate, examples that don't fit, an unknown attack or probe, an attack that a model
+            can't be reached by.
     """
-    for name, given in (("models", models), ("attacks", attacks)):
+    for name, given in (("models", models), ("attacks", attacks), ("probes", probes)):
         if not isinstance(given, list | tuple):
             raise InputError(f"{name} is a {type(given).__name__}: give a list of {name}, be it of one")
-    if not models or not attacks:
+    if not models or not (attacks or probes or transfer):
         raise InputError("there is nothing to evaluate: give one model and one attack at least")
-    chosen = [_attack(attack, threat, seed) for attack in attacks]
+    settings = {"seed": seed, "examples": training}
+    chosen = [_attack(attack, threat, settings) for attack in attacks]
+    spread = None if transfer is None else _attack(transfer, threat, settings)
     classifiers = [as_classifier(model, threat.bounds) for model in models]
     source = _surrogate(surrogate, classifiers, threat)
     for classifier in classifiers if source is None else [*classifiers, source]:  # before any work is done
         x = check_images(examples[0], classifier.input_shape, threat.bounds)
         y = check_labels(examples[1], len(x), classifier.num_classes)
     examples = x, y
+    check_probes(probes, classifiers, threat)
+    if spread is not None:
+        sources_among(classifiers, spread)
     plans = [(classifier, [_reaching(classifier, attack, source) for attack in chosen]) for classifier in classifiers]
-    entries, panels = zip(*(_evaluate_one(*plan, examples, threat, progress) for plan in plans), strict=True)
+    found = [_evaluate_one(*plan, examples, threat, progress) for plan in plans]
+    looks = [_probe(classifier, probes, examples, threat, seed, progress) for classifier in classifiers]
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     content = {
         "schema": SCHEMA,
@@ -79,16 +95,23 @@ def evaluate(
         "seed": seed,
         "data": {"name": data_name, "num_examples": len(y), "sha256": data.sha256(examples)},
         "threat": {"norm": threat.norm} | dataclasses.asdict(threat),
-        "models": list(entries),
-        "transfer": {},
+        "models": [entry | {"probes": told} for (entry, _), (told, _) in zip(found, looks, strict=True)],
+        "transfer": {} if spread is None else transfer_matrix(classifiers, examples, spread, progress=progress).content,
         "differential": {},
     }
-    return Report(content, [panel for panel in panels if panel.clean.ndim == 4])  # noqa: PLR2004 - images
+    if len(x.shape) != 4:  # noqa: PLR2004 - vectors can't be shown
+        return Report(content)
+    return Report(
+        content, [panel for _, panel in found if panel is not None], [panel for _, made in looks for panel in made]
+    )
 
 
-def _attack(attack: str | Attack, threat: Threat, seed: int) -> Attack:
+def _attack(attack: str | Attack, threat: Threat, settings: Mapping[str, Any]) -> Attack:
     if isinstance(attack, str):
-        return registry.fitting(attack, threat, {"seed": seed})
+        named = registry.fitting(attack, threat, settings)
+        if getattr(named, "examples", ()) is None:
+            raise InputError(f"{attack} is fitted before it attacks: give the examples for that (training=)")
+        return named
     if attack.threat != threat:
         raise InputError(f"{attack.name} is under {attack.threat}, the evaluation under {threat}: make them the same")
     return attack
@@ -105,7 +128,7 @@ def _surrogate(surrogate: object, classifiers: Sequence[Classifier], threat: Thr
 
 def _reaching(classifier: Classifier, attack: Attack, source: Classifier | None) -> Attack:
     """The attack itself, or its transfer where the classifier gives no gradients."""
-    if classifier.differentiable or attack.access != "white-box":
+    if can_run_on(attack, classifier):
         return attack
     if source is None:
         raise InputError(
@@ -117,7 +140,7 @@ def _reaching(classifier: Classifier, attack: Attack, source: Classifier | None)
 
 def _evaluate_one(
     classifier: Classifier, attacks: Sequence[Attack], examples: Examples, threat: Threat, progress: Progress
-) -> tuple[dict[str, Any], Panel]:
+) -> tuple[dict[str, Any], Panel | None]:
     x, y = examples
     received = np.asarray(classifier.receive(threat).snap(x))
     clean = classifier.predict(received)
@@ -129,8 +152,7 @@ def _evaluate_one(
         # Short of 1.0, since successes are counted once more after the search.
         results.append(attack(classifier, x, y, progress=functools.partial(_tell, progress, label)))
         progress(label, 1.0)
-    survived = np.logical_and.reduce([~result.success for result in results])
-    strongest = min(results, key=lambda result: result.robust_accuracy)
+    survived = np.logical_and.reduce([~result.success for result in results]) if results else right
     entry = _identity(classifier) | {
         "clean_accuracy": float(right.mean()),
         "clean_interval": _interval(right),
@@ -142,6 +164,9 @@ def _evaluate_one(
         },
         "checks": checks.run(classifier, results),
     }
+    if not results:
+        return entry, None
+    strongest = min(results, key=lambda result: result.robust_accuracy)
     shown = _one_of_each(y)
     adversarial = strongest.adversarial[shown]
     panel = Panel(
@@ -156,14 +181,30 @@ def _evaluate_one(
     return entry, panel
 
 
-def _tell(progress: Progress, label: str, done: int, total: int) -> None:
+def _probe(
+    classifier: Classifier, names: Sequence[str], examples: Examples, threat: Threat, seed: int, progress: Progress
+) -> tuple[dict[str, Any], list[Fooling]]:
+    """What the probes that apply to the classifier tell of it, and the images that they made."""
+    told, made = {}, []
+    for name in names:
+        if applies(name, classifier):
+            label = f"{classifier.name}: {name}"
+            progress(label, 0.0)
+            tell = functools.partial(_tell, progress, label, total=1)
+            told[name], images = run_probe(name, classifier, examples, threat, seed, tell)
+            progress(label, 1.0)
+            made += [Fooling(classifier.name, name, images)] if images is not None else []
+    return told, made
+
+
+def _tell(progress: Progress, label: str, done: float, total: int) -> None:
     progress(label, 0.99 * done / total)
 
 
 def _attack_entry(result: AttackResult, right: np.ndarray) -> dict[str, Any]:
     """What report.json tells of one attack; rates and means are over the images that were right when clean."""
     attacked = right if right.any() else np.ones_like(right)
-    return {
+    entry = {
         "name": result.name,
         "access": result.access,
         "robust_accuracy": result.robust_accuracy,
@@ -174,6 +215,10 @@ def _attack_entry(result: AttackResult, right: np.ndarray) -> dict[str, Any]:
         "seconds": result.seconds,
         "parameters": result.parameters,
     }
+    if result.minimum is None:
+        return entry
+    median = float(np.median(result.minimum[attacked]))
+    return entry | {"minimum_median": median if math.isfinite(median) else None}
 
 
 def _identity(classifier: Classifier) -> dict[str, Any]:

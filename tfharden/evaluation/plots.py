@@ -42,7 +42,7 @@ Model = Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def _own_settings() -> Iterator[None]:
+def own_settings() -> Iterator[None]:
     """Keeps a user's matplotlib style out, and silences it on glyphs that its font lacks: the browser has others."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
@@ -50,7 +50,7 @@ def _own_settings() -> Iterator[None]:
         yield
 
 
-@_own_settings()
+@own_settings()
 def accuracy_against_size(models: Sequence[Model]) -> str:
     """SVG of every model's clean (hollow) and worst-case (filled) accuracy over the size of its file.
 
@@ -77,15 +77,15 @@ def accuracy_against_size(models: Sequence[Model]) -> str:
         (x, bottom), (_, top) = to_pixels.transform([(size, min(ends)), (size, max(ends))])
         strips.append(Bbox.from_extents(x - 7, bottom - 3, x + 7, top + 3))
     anchors = to_pixels.transform([(0.1, 100 * model["worst_case"]["robust_accuracy"]) for model in models])[:, 1]
-    _label_strips(axes, [_shorten(model["name"], 28) for model in models], strips, anchors)
+    _label_strips(axes, [shorten(model["name"], 28) for model in models], strips, anchors)
     for kind, text in (("clean", "clean"), ("worst", "worst case over all attacks")):
         axes.plot([], [], **_MARKS[kind], linestyle="none", color=COLOURS[kind], label=text)
     above = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 2}
     axes.legend(**above, frameon=False, handletextpad=0.2, fontsize=FONT, labelcolor=COLOURS["ink"])
-    return _svg(figure, "size")
+    return as_svg(figure, "size")
 
 
-@_own_settings()
+@own_settings()
 def accuracy_by_attack(models: Sequence[Model]) -> str:
     """SVG with a group of rows for every model: clean accuracy, each of its attacks, the worst case; with intervals.
 
@@ -95,9 +95,9 @@ def accuracy_by_attack(models: Sequence[Model]) -> str:
     header, line, gap, top, bottom = 24, 19, 12, 28, 44
     groups = [_measures(model) for model in models]
     height = sum(header + line * len(group) + gap for group in groups)
-    names = [_shorten(name, 22) for group in groups for name, *_ in group]
+    names = [shorten(name, 22) for group in groups for name, *_ in group]
     left = 30 + 7.5 * max(map(len, names))
-    figure, axes = _figure(height + top + bottom, left=left, right=56, top=top, bottom=bottom)
+    figure, axes = new_figure(height + top + bottom, left=left, right=56, top=top, bottom=bottom)
     axes.set(xlim=(-1, 101), ylim=(height, 0), xlabel="images classified right")
     _percent_axis(axes.xaxis)
     axes.tick_params(labeltop=True)
@@ -107,22 +107,22 @@ def accuracy_by_attack(models: Sequence[Model]) -> str:
     inner = WIDTH - left - 56
     y = 0.0
     for model, group in zip(models, groups, strict=True):
-        name = _shorten(model["name"], 64)
+        name = shorten(model["name"], 64)
         # The name stands on a ground of its own, for grid lines would run through it.
         ground = {"facecolor": COLOURS["paper"], "edgecolor": "none", "pad": 1.5}
         y += header
-        axes.text(-left / inner, y - line / 2, name, transform=beside, weight="bold", bbox=ground, **_TEXT)
+        axes.text(-left / inner, y - line / 2, name, transform=beside, weight="bold", bbox=ground, **TEXT)
         for measure, kind, accuracy, interval in group:
             y += line
             middle = y - line / 4
             _interval(axes, _percent(interval), (middle, middle), kind)
             _mark(axes, 100 * accuracy, middle, kind)
             weight = "bold" if kind == "worst" else "normal"
-            label = {"transform": beside, "ha": "right", "weight": weight, **_TEXT}
-            axes.text(-10 / inner, middle, _shorten(measure, 22), **label)
+            label = {"transform": beside, "ha": "right", "weight": weight, **TEXT}
+            axes.text(-10 / inner, middle, shorten(measure, 22), **label)
             axes.text(1 + 54 / inner, middle, f"{100 * accuracy:.1f}", **label)
         y += gap
-    return _svg(figure, "attacks")
+    return as_svg(figure, "attacks")
 
 
 def image_tile(image: np.ndarray, bounds: tuple[float, float]) -> str:
@@ -143,7 +143,7 @@ def change_tile(change: np.ndarray, scale: float) -> str:
 
 
 _CHANGE = LinearSegmentedColormap.from_list("change", ["#1f5fad", "#ffffff", "#c5281c"])
-_TEXT = {"va": "center", "parse_math": False, "color": COLOURS["ink"], "fontsize": FONT}
+TEXT = {"va": "center", "parse_math": False, "color": COLOURS["ink"], "fontsize": FONT}
 _MARKS = {
     "clean": {"marker": "o", "markersize": 8, "markerfacecolor": COLOURS["paper"], "markeredgewidth": 1.8},
     "attack": {"marker": "D", "markersize": 5},
@@ -167,11 +167,16 @@ def _measures(model: Model) -> list[tuple[str, str, float, Sequence[float]]]:
     return [clean, *attacks, ("worst case", "worst", worst["robust_accuracy"], worst["interval"])]
 
 
-def _figure(height: float, *, left: float, right: float, top: float, bottom: float) -> tuple[Figure, Axes]:
+def new_figure(height: float, *, left: float, right: float, top: float, bottom: float) -> tuple[Figure, Axes]:
     """An empty chart with margins in pixels, a light grid and no frame."""
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
     figure.patch.set_visible(False)
     inside = (left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height)
+    return figure, add_axes(figure, inside)
+
+
+def add_axes(figure: Figure, inside: Sequence[float]) -> Axes:
+    """Axes with a light grid and no frame at (left, bottom, width, height), in shares of the figure."""
     axes = figure.add_axes(inside)
     axes.patch.set_visible(False)
     axes.spines[:].set_visible(False)
@@ -179,12 +184,12 @@ def _figure(height: float, *, left: float, right: float, top: float, bottom: flo
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelcolor=COLOURS["muted"], labelsize=FONT)
     axes.xaxis.label.set(color=COLOURS["muted"], fontsize=FONT)
-    return figure, axes
+    return axes
 
 
 def _size_axes(smallest: float, largest: float) -> tuple[Figure, Axes]:
     """An empty chart of percent over kilobytes, with room for labels on all sides."""
-    figure, axes = _figure(380, left=48, right=90, top=34, bottom=48)
+    figure, axes = new_figure(380, left=48, right=90, top=34, bottom=48)
     axes.set(xscale="log", xlim=(smallest / 2.4, largest * 1.6), ylim=(-3, 108), xlabel="file size (KB, log scale)")
     dense = largest / smallest < 150  # noqa: PLR2004 - on a longer axis the ticks at 1, 2, 5 collide
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if dense else (1,), numticks=20))
@@ -211,7 +216,7 @@ def _percent(interval: Sequence[float]) -> list[float]:
     return [100 * bound for bound in interval]
 
 
-def _shorten(text: str, length: int) -> str:
+def shorten(text: str, length: int) -> str:
     """Cuts the middle out of a long name: file names differ at both ends."""
     half = (length - 1) // 2
     return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
@@ -239,7 +244,7 @@ def _label_strips(axes: Axes, names: Sequence[str], strips: Sequence[Bbox], anch
     renderer = FigureCanvasAgg(axes.figure).get_renderer()
     inside, taken, inverse = axes.get_window_extent(renderer), list(strips), axes.transData.inverted()
     frame = Bbox.from_extents(inside.x0, inside.y0, WIDTH, inside.y1)
-    texts = [axes.text(0.5, 0.5, name, zorder=5, **_TEXT) for name in names]
+    texts = [axes.text(0.5, 0.5, name, zorder=5, **TEXT) for name in names]
     sizes = [text.get_window_extent(renderer).size for text in texts]
     # Wide labels have the fewest places, so they choose first.
     for index in sorted(range(len(names)), key=lambda index: -sizes[index][0]):
@@ -269,7 +274,7 @@ def _overlap(one: Bbox, other: Bbox) -> float:
     return common.width * common.height if common else 0.0
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def as_svg(figure: Figure, salt: str) -> str:
     """The figure as an SVG element; `salt` keeps its ids apart from those of other figures on the page."""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     buffer = io.StringIO()

@@ -15,13 +15,15 @@ import numpy as np
 from markupsafe import Markup
 
 from tfharden import files
-from tfharden.evaluation import plots
+from tfharden.attacks.fooling import FoolingImages
+from tfharden.evaluation import plots, probe_plots
+from tfharden.evaluation.transfer_matrix import as_table
 
 COLUMNS = (
     *("data", "num_examples", "norm", "epsilon", "seed"),
     *("model", "path", "format", "sha256", "bytes", "parameters"),
     *("kind", "attack", "access", "accuracy", "low", "high"),
-    *("success_rate", "queries_mean", "gradients_mean", "seconds"),
+    *("success_rate", "queries_mean", "gradients_mean", "seconds", "minimum_median"),
 )
 """Header of report.csv. It has a row per model and measure: `kind` is "clean", "attack" or "worst_case", `accuracy` the
 share of all examples that stay right, [`low`, `high`] its 95% interval. What doesn't apply is empty. The first columns
@@ -53,6 +55,21 @@ class Panel:
     adversarial_predictions: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fooling:
+    """Fooling images of one model, for the page.
+
+    Attributes:
+        model: the model's name, as the page shows it.
+        probe: how they were made: "fooling-gradient" or "fooling-evolution".
+        found: images [n, h, w, c] within the threat's bounds, their classes and confidences.
+    """
+
+    model: str
+    probe: str
+    found: FoolingImages
+
+
 @dataclasses.dataclass(eq=False)
 class Report:
     """The result of an evaluation.
@@ -62,10 +79,12 @@ class Report:
             a "name" to show (by default its file's name) and a "role"; one that is no file has a name, and None for
             its path, bytes and sha256.
         gallery: examples to show on the page.
+        fooling: fooling images to show on the page.
     """
 
     content: dict[str, Any]
     gallery: Sequence[Panel] = ()
+    fooling: Sequence[Fooling] = ()
 
     def save(self, directory: files.Path) -> None:
         """Writes report.json, report.csv and report.html into `directory`, which is made; all three, or none.
@@ -95,7 +114,8 @@ class Report:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
         legend = [_TRANSFERRED] if any(_mark(attack) for model in models for attack in model["attacks"]) else []
-        return "\n".join([_setting(content), "", *lines, "", *legend, _checks_line(models)])
+        matrix = [as_table(content["transfer"]), ""] if _has_matrix(content) else []
+        return "\n".join([_setting(content), "", *lines, "", *matrix, *legend, _checks_line(models)])
 
     def _json(self) -> str:
         return json.dumps(self.content, indent=2, allow_nan=False, default=_plain) + "\n"
@@ -133,6 +153,12 @@ class Report:
             size_chart=Markup(plots.accuracy_against_size(sized)) if sized else "",
             attack_chart=Markup(plots.accuracy_by_attack(models)) if models else "",
             panels=[_panel(panel, bounds) for panel in self.gallery],
+            heats=probe_plots.heat_rows(content["transfer"]) if _has_matrix(content) else [],
+            lines=probe_plots.lines(models),
+            fooling=[
+                (_printable(one.model), _printable(one.probe), probe_plots.fooling_tiles(one.found, bounds))
+                for one in self.fooling
+            ],
         )
 
 
@@ -176,6 +202,7 @@ def _measures(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for attack in model["attacks"]:
             low, high = attack["interval"]
             costs = {key: attack[key] for key in ("success_rate", "queries_mean", "gradients_mean", "seconds")}
+            costs["minimum_median"] = attack.get("minimum_median")
             measure = {"kind": "attack", "attack": attack["name"], "access": attack["access"]}
             yield shared | measure | {"accuracy": attack["robust_accuracy"], "low": low, "high": high} | costs
         worst = model["worst_case"]
@@ -218,6 +245,10 @@ def _checks_line(models: Sequence[Mapping[str, Any]]) -> str:
         if check["status"] == status
     ]
     return "checks: " + ("; ".join(concerns) or f"all {len(checks)} pass" if checks else "none made")
+
+
+def _has_matrix(content: Mapping[str, Any]) -> bool:
+    return "targets" in (content.get("transfer") or {})
 
 
 def _panel(panel: Panel, bounds: Sequence[float]) -> dict[str, Any]:

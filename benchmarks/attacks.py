@@ -1,0 +1,269 @@
+"""Attacks against their peers, on MNIST: speed, strength, AutoAttack and memory, in one run.
+
+    python benchmarks/attacks.py --data=MNIST.npz [--autoattack=CHECKOUT]
+
+Peers are those of the extra `bench`; the original AutoAttack is not on PyPI, so a checkout of it is named. Writes
+benchmarks/results/attacks.md. The two networks are trained at the first run and kept in saved_models/benchmark/.
+"""
+
+import datetime
+import functools
+import importlib.metadata
+import os
+import pathlib
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import mnist_models
+import numpy as np
+import peers
+import tensorflow as tf
+import torch
+from absl import app, flags
+from torch_twin import torch_twin
+
+import tfharden as th
+from tfharden import attacks, files, losses
+from tfharden.inputs import Examples
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("data", None, "MNIST as an .npz with x_train, y_train, x_test, y_test.", required=True)
+flags.DEFINE_string("autoattack", None, "Folder of a checkout of the original AutoAttack; left out if not given.")
+flags.DEFINE_integer("images", 1000, "Test images.")
+flags.DEFINE_integer("rounds", 5, "Repetitions of a timing; medians are told.")
+flags.DEFINE_string("models", "saved_models/benchmark", "Folder where the two networks are kept.")
+flags.DEFINE_string("output", "benchmarks/results/attacks.md", "Where the tables go.")
+flags.DEFINE_integer("memory_of", None, "Attacks so many images and prints the peak of memory: for the run itself.")
+
+EPSILON = mnist_models.EPSILON
+STEPS, STEP_SIZE = 40, 0.02
+PACKAGES = ("tfharden", "tensorflow", "keras", "torch", "foolbox", "adversarial-robustness-toolbox", "cleverhans",
+            "torchattacks")  # fmt: skip
+Row = list[str]
+
+
+def bare_gradients(classifier: th.Classifier, steps: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`steps` input gradients of the cross entropy and nothing else, in one compiled loop: the floor."""
+
+    def gradients(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        def body(_: tf.Tensor) -> tuple[tf.Tensor]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                values = losses.cross_entropy(classifier.logits_fn(x), y)
+            return (tape.gradient(values, x),)
+
+        return tf.while_loop(lambda _: True, body, (tf.zeros_like(x),), maximum_iterations=steps)[0]
+
+    signature = [tf.TensorSpec([None, 28, 28, 1]), tf.TensorSpec([None], tf.int64)]
+    run = tf.function(gradients, input_signature=signature, autograph=False)
+
+    def in_batches(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        parts = [run(x[i : i + 256], y[i : i + 256]).numpy() for i in range(0, len(x), 256)]
+        return np.concatenate(parts)
+
+    return in_batches
+
+
+def speed(models: dict[str, keras.Model], examples: Examples) -> list[Row]:
+    """PGD-40 by every library, in turns, against the floor of the same turn."""
+    x, y = examples
+    threat = th.Linf(EPSILON)
+    rows = []
+    for name, model in models.items():
+        classifier, twin = th.KerasClassifier(model), torch_twin(model)
+        pgd = attacks.PGD(threat, steps=STEPS, step_size=STEP_SIZE)
+        every = functools.partial(attacks.PGD(threat, steps=STEPS, step_size=STEP_SIZE, early_exit=False), classifier)
+        budget = {"steps": STEPS, "step_size": STEP_SIZE}
+        runs: dict[str, Callable[[], object]] = {
+            "40 bare gradients": functools.partial(bare_gradients(classifier, STEPS), x, y),
+            "tfharden, all steps": lambda every=every: every(x, y).adversarial,
+            "tfharden, early exit": lambda classifier=classifier, pgd=pgd: pgd(classifier, x, y).adversarial,
+            "CleverHans": functools.partial(peers.cleverhans_pgd, model, x, y, EPSILON, **budget),
+            "Foolbox": functools.partial(peers.foolbox_pgd, model, x, y, EPSILON, **budget),
+            "ART": functools.partial(peers.art_pgd, model, x, y, EPSILON, **budget),
+            "torchattacks (PyTorch)": functools.partial(peers.torchattacks_pgd, twin, x, y, EPSILON, **budget),
+        }
+        found = {label: run() for label, run in runs.items()}  # compiles, and says what the attack is worth
+        seconds: dict[str, list[float]] = {label: [] for label in runs}
+        for _ in range(FLAGS.rounds):
+            for label, run in runs.items():
+                seconds[label].append(_seconds(run))
+        floor = seconds["40 bare gradients"]
+        for label, times in seconds.items():
+            ratio = statistics.median(spent / base for spent, base in zip(times, floor, strict=True))
+            robust = ""
+            if label != "40 bare gradients":
+                robust = f"{100 * peers.verdict(model, x, found[label], y, EPSILON)[0]:.1f}"
+            rows.append([name, label, f"{statistics.median(times):.2f}", f"{ratio:.2f}", robust])
+            print(rows[-1], flush=True)
+    return rows
+
+
+def cascade(models: dict[str, keras.Model], examples: Examples) -> list[Row]:
+    """AutoAttack, ours and the original, member by member."""
+    x, y = examples
+    rows = []
+    for name, model in models.items():
+        result = attacks.AutoAttack(th.Linf(EPSILON))(th.KerasClassifier(model), x, y)
+        left = [float(np.mean(model.predict(x, batch_size=1000, verbose=0).argmax(1) == y))]
+        for stage in result.stages:
+            left.append(left[-1] - stage.fell / len(x))
+        ours = {stage.name: (share, stage.seconds) for stage, share in zip(result.stages, left[1:], strict=True)}
+        ours["all"] = (result.robust_accuracy, result.seconds)
+        theirs: dict[str, tuple[float, float]] = {}
+        if FLAGS.autoattack:
+            seconds, robust = {}, {}
+            peers.autoattack(torch_twin(model), x, y, EPSILON, seconds=seconds, robust=robust)
+            theirs = {member: (robust[member], seconds[member]) for member in seconds}
+            theirs["all"] = (min(robust.values()), sum(seconds.values()))
+        names = {"apgd-ce": "apgd-ce", "apgd-dlr-t": "apgd-t", "fab-t": "fab-t", "square": "square", "all": "all"}
+        for ours_name, theirs_name in names.items():
+            row = [name, ours_name]
+            for entry in (ours.get(ours_name), theirs.get(theirs_name)):
+                row += [f"{100 * entry[0]:.1f}", f"{entry[1]:.1f}"] if entry else ["", ""]
+            ratio = ours[ours_name][1] / theirs[theirs_name][1] if ours_name in ours and theirs else None
+            rows.append([*row, f"{ratio:.2f}" if ratio else ""])
+            print(rows[-1], flush=True)
+    return rows
+
+
+def members(models: dict[str, keras.Model], examples: Examples) -> list[Row]:
+    """Each attack alone and its counterpart at the same budget."""
+    x, y = (part[: FLAGS.images // 5] for part in examples)
+    threat, l2 = th.Linf(EPSILON), th.L2(1.5)
+    model = models["hardened"]
+    twin, classifier = torch_twin(model), th.KerasClassifier(model)
+    original = peers.autoattack if FLAGS.autoattack else None
+    pgd, square = attacks.PGD(threat, steps=40, step_size=0.02), attacks.Square(threat, queries=5000, stretch=False)
+    apgd, apgd_t, fab_t = (attacks.get(name, threat) for name in ("apgd-ce", "apgd-dlr-t", "fab-t"))
+    pairs: list[tuple[attacks.Attack, str, Callable[..., np.ndarray] | None, object, dict[str, object]]] = [
+        (pgd, "Foolbox PGD", peers.foolbox_pgd, model, {}),
+        (pgd, "ART PGD", peers.art_pgd, model, {}),
+        (pgd, "CleverHans PGD", peers.cleverhans_pgd, model, {}),
+        (apgd, "torchattacks APGD", peers.torchattacks_apgd, twin, {}),
+        (apgd_t, "torchattacks APGDT", peers.torchattacks_apgdt, twin, {}),
+        (fab_t, "torchattacks FAB-T", peers.torchattacks_fab, twin, {"targeted": True}),
+        (square, "torchattacks Square", peers.torchattacks_square, twin, {}),
+        (apgd, "original APGD-CE", original, twin, {"members": ("apgd-ce",)}),
+        (attacks.APGDDLR(threat), "original APGD-DLR", original, twin, {"members": ("apgd-dlr",)}),
+        (apgd_t, "original APGD-T", original, twin, {"members": ("apgd-t",)}),
+        (attacks.FAB(threat), "original FAB", original, twin, {"members": ("fab",)}),
+        (fab_t, "original FAB-T", original, twin, {"members": ("fab-t",)}),
+        (square, "original Square", original, twin, {"members": ("square",)}),
+        (attacks.DeepFool(threat), "Foolbox DeepFool", peers.foolbox_deepfool, model, {}),
+        (attacks.DeepFool(l2), "Foolbox DeepFool", peers.foolbox_deepfool, model, {"norm": "L2"}),
+        (attacks.CarliniWagner(l2), "Foolbox CW", peers.foolbox_cw, model, {}),
+    ]
+    rows = []
+    for attack, label, peer, on, settings in pairs:
+        if peer is None:
+            continue
+        norm, radius = attack.threat.norm, attack.threat.epsilon
+        began = time.perf_counter()
+        theirs = peers.verdict(model, x, peer(on, x, y, radius, **settings), y, radius, norm)[0]
+        spent = time.perf_counter() - began
+        result = attack(classifier, x, y)
+        numbers = [100 * result.robust_accuracy, result.seconds, 100 * theirs, spent]
+        rows.append([attack.name, label, f"{norm} {radius:g}", *(f"{number:.1f}" for number in numbers)])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def memory() -> list[Row]:
+    """Peak of memory of processes that attack more and more images."""
+    rows = []
+    for count in (1000, 10_000):
+        command = [sys.executable, __file__, f"--data={FLAGS.data}", f"--models={FLAGS.models}", f"--memory_of={count}"]
+        peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+        rows.append([str(count), peak])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def peak_of(count: int, data: th.data.Dataset, models: dict[str, keras.Model]) -> float:
+    """Mebibytes that this process had at most, once it has attacked `count` images in several ways."""
+    x, y = mnist_models.test_images(data, count)
+    classifier = th.KerasClassifier(models["hardened"])
+    for name, settings in (("pgd", {"steps": 10}), ("apgd-dlr-t", {"steps": 5}), ("fab", {"steps": 3}),
+                           ("square", {"queries": 50})):  # fmt: skip
+        attacks.get(name, th.Linf(EPSILON), **settings)(classifier, x, y)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def table(header: str, rows: list[Row]) -> str:
+    """A Markdown table; the header's cells are separated by bars."""
+    cells = header.split("|")
+    lines = [cells, ["---"] * len(cells), *rows]
+    return "\n".join("| " + " | ".join(cell.strip() for cell in line) + " |" for line in lines)
+
+
+def main(_: list[str]) -> None:
+    data = th.data.load(f"npz:{FLAGS.data}")
+    models = mnist_models.load_or_train(pathlib.Path(FLAGS.models), data)
+    if FLAGS.memory_of:
+        print(f"{peak_of(FLAGS.memory_of, data, models):.0f}")
+        return
+    if FLAGS.autoattack:
+        sys.path.insert(0, FLAGS.autoattack)
+    torch.set_num_threads(os.cpu_count() or 1)
+    examples = mnist_models.test_images(data, FLAGS.images)
+    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
+    began = time.monotonic()
+    original = " --autoattack=CHECKOUT" if FLAGS.autoattack else ""
+    accuracy = {
+        name: np.mean(th.KerasClassifier(model).predict(examples[0]) == examples[1]) for name, model in models.items()
+    }
+    clean = {name: f"{100 * share:.1f}%" for name, share in accuracy.items()}
+    parameters = models["natural"].count_params()
+    text = f"""# Attacks and their peers
+
+`python benchmarks/attacks.py --data=MNIST.npz{original}`, {datetime.date.today()}, {os.cpu_count()} cores,
+{platform.platform(terse=True)}, {versions}.
+
+MNIST, {FLAGS.images} test images, Linf {EPSILON}, seed 0. Network of Wong et al. (2020), {parameters:,} parameters:
+natural ({clean["natural"]} clean) and trained by PGD-{mnist_models.STEPS} ({clean["hardened"]} clean).
+
+## Speed: PGD-{STEPS}, step {STEP_SIZE}
+
+Medians of {FLAGS.rounds} turns; the ratio is that to the bare gradients of the same turn. Compiling is done before.
+
+{table("model | library | seconds | ratio | robust %", speed(models, examples))}
+
+## AutoAttack, standard version
+
+Robust accuracy after each member, and its seconds; compiling is part of them.
+
+{table("model | member | tfharden % | s | original % | s | time ratio", cascade(models, examples))}
+
+## Each attack alone, on the first {FLAGS.images // 5} images and the hardened network
+
+{table("attack | counterpart | threat | tfharden % | s | counterpart % | s", members(models, examples))}
+
+## Memory
+
+Peak of a process that runs PGD, targeted APGD, FAB and Square.
+
+{table("images | MiB", memory())}
+
+The whole run took {(time.monotonic() - began) / 60:.0f} minutes.
+"""
+    files.write_text(FLAGS.output, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    app.run(main)

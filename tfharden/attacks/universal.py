@@ -1,0 +1,219 @@
+"""Universal perturbation: one change that fools a classifier on most images, also on those it was not made on."""
+
+import dataclasses
+import functools
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfharden.attacks.ascent import GRADIENT_SCALE, judge
+from tfharden.attacks.base import Attack
+from tfharden.attacks.goals import Goal, Targeted, Towards, Untargeted
+from tfharden.attacks.search import Search
+from tfharden.classifiers import Classifier
+from tfharden.configurable import registered
+from tfharden.data import sha256
+from tfharden.errors import InputError
+from tfharden.inputs import Examples, check_images, check_labels
+from tfharden.losses import Loss, cross_entropy
+from tfharden.threats import Threat
+
+# An image whose loss is this many times that of guessing counts no more: it has fallen, let others fall.
+CEILING = 2.0
+# Length of the first step, as a share of epsilon; but all steps together reach over the ball and back at least.
+FIRST_STEP, REACH = 0.25, 2.5
+
+
+@registered
+@dataclasses.dataclass(frozen=True, eq=False)
+class Universal(Attack):
+    """One perturbation for all images, fitted on some and tried on others (Moosavi-Dezfooli et al. 2017).
+
+        max_delta  mean_i min(J(x_i + delta, y_i), ceiling)   with delta in the ball
+
+    by steepest ascent on batches (Shafahi et al. 2020), each image cut to the box. The ascent is led into local optima
+    in which nearly all images become one class, so it is repeated towards each of the likeliest such classes and once
+    more from the best of those; the perturbation that fells most of the fitting images is kept.
+
+    A target has a perturbation of its own. Fitting costs the images that are attacked nothing: their `gradients` are 0.
+
+    Args:
+        threat: ball and box.
+        examples: images and labels that the perturbation is fitted on, other ones than those it is judged on.
+        epochs: passes over them an ascent.
+        batch_size: images a step.
+        step_size: length of the first step, from which steps shrink linearly to 0; epsilon / 4 by default, or more
+            where there are less than 20 steps.
+        classes: how many classes are tried as the one that images become.
+        loss: per-example loss that is climbed; for a target, its targeted form.
+        seed: of the order of the images.
+    """
+
+    threat: Threat
+    _: dataclasses.KW_ONLY
+    examples: Examples | None = None
+    epochs: int = 5
+    batch_size: int = 128
+    step_size: float | None = None
+    classes: int = 10
+    loss: Loss = cross_entropy
+    seed: int = 0
+
+    name = "uap"
+    access = "white-box"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_counts("epochs", "batch_size", "classes")
+        size = self.step_size
+        if size is not None and not (isinstance(size, numbers.Real) and math.isfinite(size) and size > 0):
+            raise InputError(f"{self.name}: step_size={size!r} has to be a number > 0, or None")
+
+    def fit(
+        self, classifier: Classifier, target: int | None = None, progress: Callable[[float], None] = lambda share: None
+    ) -> np.ndarray:
+        """The perturbation for this classifier, float32 of the shape of one image.
+
+        Args:
+            classifier: what is to be fooled.
+            target: the class that images are to become; any other than their own without.
+            progress: is told the share of the work that is done.
+
+        Raises:
+            InputError: no examples, examples or a target that don't fit the classifier, a classifier without gradients.
+        """
+        if target is not None and not 0 <= target < classifier.num_classes:
+            raise InputError(f"target {target} is none of the {classifier.num_classes} classes of {classifier.name}")
+        return self._fit(classifier, Untargeted if target is None else Targeted, target, progress)
+
+    def moved(self, classifier: Classifier, delta: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """The images that `classifier` receives under the perturbation, `[n, ...]`: in ball, box and lattice."""
+        threat = classifier.receive(self.threat)
+        origin = threat.snap(check_images(images, classifier.input_shape, self.threat.bounds))
+        return np.asarray(_moved(threat, origin, np.asarray(delta, np.float32)))
+
+    def fooling_rate(self, classifier: Classifier, delta: np.ndarray, images: np.ndarray) -> float:
+        """Share of the images that the perturbation gives another class, right or wrong."""
+        still = self.moved(classifier, np.zeros_like(delta), images)
+        return float(np.mean(classifier.predict(self.moved(classifier, delta, images)) != classifier.predict(still)))
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything that was chosen, in plain values; the examples by their number and hash."""
+        told = None if self.examples is None else {"number": len(self.examples[0]), "sha256": sha256(self.examples)}
+        return super().parameters() | {"examples": told}
+
+    def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:
+        fitted: dict[Any, np.ndarray] = {}
+
+        def run(search: Search) -> None:
+            goal = search.goal
+            targets = [None] if isinstance(goal, Untargeted) else sorted(set(goal.targets.tolist()))
+            for target in targets:
+                key = type(goal), target
+                if key not in fitted:
+                    fitted[key] = self._fit(classifier, *key, search.report)
+                meant = search.unsolved if target is None else np.flatnonzero(~search.solved & (goal.targets == target))
+                if len(meant):
+                    self._try(classifier, search, meant, fitted[key])
+
+        return run
+
+    def _fit(
+        self, classifier: Classifier, kind: type[Goal], target: int | None, progress: Callable[[float], None]
+    ) -> np.ndarray:
+        if self.examples is None:
+            raise InputError(f"{self.name} is fitted on other images than those it is judged on: give examples=")
+        if not classifier.differentiable:
+            classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+        threat = classifier.receive(self.threat)
+        low, high = threat.bounds
+        # A device may receive less than the examples span, and cuts them; examples of another range are a mistake.
+        x = check_images(self.examples[0], classifier.input_shape, (2 * low - high, 2 * high - low))
+        y = check_labels(self.examples[1], len(x), classifier.num_classes)
+        fitting = _Fitting(self.within(threat), classifier, np.clip(np.asarray(threat.snap(x)), low, high), progress)
+        if target is not None:
+            fitting.ascend(kind(y, np.full_like(y, target)), ascents=1)
+            return fitting.best[0]
+        count = min(self.classes, classifier.num_classes)
+        first = fitting.ascend(Untargeted(y), ascents=count + 2)
+        answers = np.bincount(first[first >= 0], minlength=classifier.num_classes)
+        for likely in np.argsort(-answers, kind="stable")[:count]:
+            fitting.ascend(Towards(y, np.full_like(y, likely)), ascents=count + 2)
+        fitting.ascend(Untargeted(y), ascents=count + 2, start=fitting.best)
+        return fitting.best[0]
+
+    def _try(self, classifier: Classifier, search: Search, chosen: np.ndarray, delta: np.ndarray) -> None:
+        origin = search.origin[chosen]
+        search.adversarial[chosen] = _moved(self.threat, origin, delta)
+        goal = tf.nest.map_structure(lambda array: array[chosen], search.goal)
+        search.solved[chosen] = goal.reached(classifier.predict(search.adversarial[chosen]))
+        search.queries[chosen] += 1
+
+
+class _Fitting:
+    """Ascents of one perturbation on one classifier, and the best found in any of them."""
+
+    def __init__(
+        self, attack: Universal, classifier: Classifier, images: np.ndarray, progress: Callable[[float], None]
+    ) -> None:
+        self.attack, self.classifier, self.images, self.progress = attack, classifier, images, progress
+        self.best, self.most, self.passes = np.zeros_like(images[:1]), -1.0, 0
+        self._random = np.random.default_rng(attack.seed)
+        self._step = functools.cache(self._compiled_step)
+
+    def ascend(self, goal: Goal, ascents: int, start: np.ndarray | None = None) -> np.ndarray:
+        """One ascent of the `ascents` that are planned; returns the classes of the images at its end."""
+        attack, count = self.attack, len(self.images)
+        batches = -(-count // attack.batch_size)
+        share = max(FIRST_STEP, 2 * REACH / (attack.epochs * batches))
+        first = share * attack.threat.epsilon if attack.step_size is None else attack.step_size
+        delta = tf.zeros_like(self.images[:1]) if start is None else tf.constant(start)
+        for epoch in range(attack.epochs):
+            order = self._random.permutation(count)
+            for batch in range(batches):
+                chosen = order[batch * attack.batch_size : (batch + 1) * attack.batch_size]
+                part = tf.nest.map_structure(lambda array, chosen=chosen: array[chosen], goal)
+                size = first * (1 - (epoch + batch / batches) / attack.epochs)
+                delta = self._step(type(goal))(delta, self.images[chosen], part, tf.constant(size, tf.float32))
+            classes = self.classifier.predict(np.asarray(_moved(attack.threat, self.images, delta)))
+            fallen = float(np.mean(goal.reached(classes)))
+            if fallen >= self.most:
+                self.best, self.most = delta.numpy(), fallen
+            self.passes += 1
+            self.progress(self.passes / (ascents * attack.epochs))
+        return classes
+
+    def _compiled_step(self, kind: type[Goal]) -> Callable[..., tf.Tensor]:
+        attack, threat, classifier = self.attack, self.attack.threat, self.classifier
+        span = threat.bounds[1] - threat.bounds[0]
+        ball = threat.cut((-span, span), None)  # the perturbation itself, as an image near nothing
+        ceiling = CEILING * math.log(classifier.num_classes)
+
+        def step(delta: tf.Tensor, origin: tf.Tensor, goal: Goal, size: tf.Tensor) -> tf.Tensor:
+            received = _moved(threat, origin, delta)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(received)
+                _, values = judge(classifier.logits_fn(received), goal, attack.loss)
+                values = tf.minimum(values, ceiling)
+            gradient = tape.gradient(values, received, output_gradients=tf.fill(tf.shape(values), GRADIENT_SCALE))
+            if gradient is None:
+                raise InputError("the model gives no gradient to its input: use a score-based attack such as square")
+            # What the box cuts off of an image doesn't move with the perturbation.
+            shifted = origin + delta
+            free = (shifted == tf.clip_by_value(shifted, *threat.bounds)) & tf.math.is_finite(gradient)
+            mean = tf.reduce_mean(tf.where(free, gradient, 0.0), axis=0, keepdims=True)
+            return ball.project(ball.climb(delta, mean, size), tf.zeros_like(delta))
+
+        shape = [None, *classifier.input_shape]
+        goals = kind(*[tf.TensorSpec([None], tf.int32)] * len(kind._fields))
+        signature = [tf.TensorSpec([1, *shape[1:]]), tf.TensorSpec(shape), goals, tf.TensorSpec([])]
+        return tf.function(step, input_signature=signature, autograph=False)
+
+
+def _moved(threat: Threat, origin: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
+    """Images under the perturbation: the box shortens it, the lattice rounds it towards nothing."""
+    return threat.land(tf.clip_by_value(origin + delta, *threat.bounds), origin)
