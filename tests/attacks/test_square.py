@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfharden.attacks import PGD, Square
 from tfharden.classifiers import CallableClassifier, KerasClassifier, TFLiteClassifier
 from tfharden.errors import InputError
-from tfharden.threats import L2, Linf
+from tfharden.threats import L0, L1, L2, Linf
 
 SHAPE = (6, 5, 2)
 IMAGES = np.random.default_rng(0).uniform(size=(20, *SHAPE)).astype(np.float32)
@@ -89,10 +89,10 @@ def test_squares_shrink_on_the_schedule_of_the_paper():
 
     attack = Square(Linf(0.1), queries=10_000)
     for query in (1, 10, 11, 50, 51, 200, 201, 999, 1001, 3999, 5999, 6001, 8000, 8001, 9999):
-        assert attack._side(query, 28, 28) == max(round(np.sqrt(share(query) * 28 * 28)), 1)
-    # Another budget stretches it.
-    assert Square(Linf(0.1), queries=1000)._side(20, 28, 28) == attack._side(200, 28, 28)
-    assert attack._side(1, 28, 2) == 2
+        assert attack._share(query) == share(query)
+    # Another budget stretches it, unless it is told not to.
+    assert Square(Linf(0.1), queries=1000)._share(20) == share(200)
+    assert Square(Linf(0.1), queries=1000, stretch=False)._share(20) == share(20)
 
 
 def test_changes_stay_within_one_square():
@@ -114,7 +114,7 @@ def test_ties_are_taken():
     for query, (before, after) in enumerate(itertools.pairwise(asked), start=1):
         for place in (before != after).any(axis=-1):
             rows, columns = np.flatnonzero(place.any(1)), np.flatnonzero(place.any(0))
-            assert 0 < max(np.ptp(rows), np.ptp(columns)) + 1 <= attack._side(query, 8, 8)
+            assert 0 < max(np.ptp(rows), np.ptp(columns)) + 1 <= max(round(8 * np.sqrt(attack._share(query))), 1)
 
 
 def _linear(slope, offset=0.0, wrap=lambda x: x):
@@ -237,15 +237,47 @@ def test_seeds(digits, digits_model):
     assert not np.array_equal(first.adversarial, other.adversarial)
 
 
+@pytest.mark.parametrize(("threat", "order"), [(L2(0.2), 2), (L1(1.5), np.inf)])
+def test_in_l2_and_l1_it_comes_near_the_closed_form_and_never_beyond(threat, order):
+    rng = np.random.default_rng(0)
+    slope = rng.normal(size=64)
+    x = rng.uniform(0.4, 0.6, (60, 8, 8, 1)).astype(np.float32)
+    height = x.reshape(60, -1) @ slope
+    # Each image errs once `slope @ change` has risen by so much: from a tenth to all of what the ball allows.
+    need = np.linspace(0.1, 1.0, 60) * threat.epsilon * np.linalg.norm(slope, ord=order)
+    seen = []
+
+    def function(images):
+        seen.append(len(images))
+        rise = images.reshape(len(images), -1) @ slope
+        nearest = np.abs(images.reshape(len(images), 1, -1) - x.reshape(1, 60, -1)).sum(2).argmin(1)
+        value = rise - height[nearest] - need[nearest]
+        return np.stack([np.zeros_like(value), value], axis=1)
+
+    result = Square(threat, queries=600)(CallableClassifier(function, (8, 8, 1), 2), x, np.zeros(60, int))
+    assert threat.violation(result.adversarial, x) <= threat.tolerance
+    assert result.queries.max() == 600
+    assert sum(seen) == result.queries.sum() + 2 * 60  # and the first and the last look
+    fell = result.success
+    assert fell[:15].all()  # up to a third of what the optimum reaches
+    assert not fell[-1]
+
+
+def test_a_vector_is_an_image_of_one_row():
+    flat = CallableClassifier(lambda images: images[:, :2], (7,), 2)
+    x = np.tile([[0.55, 0.5, 0, 0, 0, 0, 0]], (3, 1))
+    assert Square(Linf(0.1), queries=100)(flat, x, np.zeros(3, int)).success.all()
+
+
 def test_what_square_can_not_do_is_refused():
-    with pytest.raises(InputError, match="square searches Linf balls, not L2"):
-        Square(L2(0.5))
+    with pytest.raises(InputError, match="square searches Linf and L2 and L1 balls, not L0"):
+        Square(L0(3))
     for queries in (0, -1, 1.5, True):
         with pytest.raises(InputError, match="square: queries="):
             Square(Linf(0.1), queries=queries)
-    flat = CallableClassifier(lambda images: images[:, :2], (7,), 2)
-    with pytest.raises(InputError, match=r"square needs images \[height, width, channels\], not \(7,\)"):
-        Square(Linf(0.1))(flat, np.tile([[0.9, 0.1, 0, 0, 0, 0, 0]], (3, 1)), np.zeros(3, int))
+    deep = CallableClassifier(lambda images: images[:, 0, 0, 0, :2], (1, 1, 1, 2), 2)
+    with pytest.raises(InputError, match=r"square needs images \[height, width, channels\]"):
+        Square(Linf(0.1))(deep, np.full((3, 1, 1, 1, 2), [0.9, 0.1]), np.zeros(3, int))
 
 
 def test_configuration_survives_keras_serialisation():
