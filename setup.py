@@ -26,13 +26,20 @@ setup(
         "absl-py>=1.4,<3",
         "scikit-learn>=1.6,<2",
         "scipy>=1.14,<2",
+        "threadpoolctl>=3.1,<4",
         "matplotlib>=3.10,<4",
         "Jinja2>=3.1,<4",
     ],
     extras_require={
         "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4"],
-        # Peers, for benchmarks/. CleverHans and torchattacks pin packages that they can do without: see there.
-        "bench": ["foolbox==3.3.4", "adversarial-robustness-toolbox==1.20.1", "torch==2.13.0"],
+        # Peers, for benchmarks/.
+        "bench": [
+            "foolbox==3.3.4",
+            "adversarial-robustness-toolbox==1.20.1",
+            "cleverhans==4.0.0",
+            "torch==2.13.0",
+            "torchattacks==3.5.1",
+        ],
     },
     entry_points={"console_scripts": [f"tfharden-{tool} = tfharden.tools.{tool}:run" for tool in TOOLS]},
 )

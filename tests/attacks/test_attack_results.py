@@ -17,7 +17,7 @@ from linear_problem import (
     two_logits,
 )
 
-from tfharden import attacks, losses
+from tfharden import attacks, losses, threats
 from tfharden.attacks import BIM, FGSM, PGD
 from tfharden.classifiers import CallableClassifier, KerasClassifier
 from tfharden.errors import InputError
@@ -349,7 +349,13 @@ def test_configuration_survives_keras_serialisation(attack):
 def test_attacks_by_name():
     assert attacks.get("pgd", Linf(0.1), steps=3) == PGD(Linf(0.1), 3)
     assert attacks.get("pgd-margin", Linf(0.1)).loss is losses.margin
-    assert {name: attacks.get(name, Linf(0.1)).name for name in attacks.BY_NAME} == {n: n for n in attacks.BY_NAME}
+    for name, kind in attacks.BY_NAME.items():
+        threat = threats.get(kind.norms[0], 1.0)
+        assert attacks.get(name, threat).name == name
+        assert attacks.fitting(name, threat, {"seed": 1, "steps": 3}).name == name
+        if kind.targetable:
+            assert attacks.get(f"{name}-t", threat).name == f"{name}-t"
+    assert attacks.get("eot-pgd-t", Linf(0.1)).name == "eot-pgd-t"
     with pytest.raises(InputError, match="unknown attack 'magic': known are fgsm, bim, pgd, pgd-margin, "):
         attacks.get("magic", Linf(0.1))
 

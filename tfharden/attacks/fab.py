@@ -91,7 +91,7 @@ class FAB(MinimumNormAttack):
         threat, classes = self.threat, wanted(goal, classifier.num_classes)
 
         def step(x: tf.Tensor, best: _Nearest, blind: tf.Tensor) -> tuple[tf.Tensor, _Nearest, tf.Tensor]:
-            received = threat.land(x, origin)
+            received = threat.snap(x)
             boundary = nearest_boundary(threat, classifier.logits_fn, received, goal, classes)
             best = best.after(received, boundary.reached, threat.distance(received, origin))
             here = tf.where(per_image(boundary.reached, x), origin + BACKWARD * (x - origin), x)
@@ -109,7 +109,7 @@ class FAB(MinimumNormAttack):
         batch = tf.shape(x)[:1]
         state = (x, _Nearest(x, tf.fill(batch, np.float32(np.inf))), tf.zeros(batch, tf.int32))
         x, best, blind = tf.while_loop(lambda *_: True, step, state, maximum_iterations=self.steps)
-        received = threat.land(x, origin)
+        received = threat.snap(x)
         answers = tf.argmax(classifier.logits_fn(received), axis=-1, output_type=tf.int32)
         return best.after(received, goal.reached(answers), threat.distance(received, origin)), blind
 

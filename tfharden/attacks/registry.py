@@ -49,7 +49,9 @@ def get(name: str, threat: Threat, **settings: object) -> Attack:
 
 
 def fitting(name: str, threat: Threat, settings: Mapping[str, Any]) -> Attack:
-    """The attack of that name, with those of the settings that it has; restarts only where it starts at random.
+    """The attack of that name, with those of the settings that it has.
+
+    Restarts go to attacks that start at random only, and minimum-norm attacks keep the steps that they need.
 
     Raises:
         InputError: as `get` does.
@@ -57,7 +59,9 @@ def fitting(name: str, threat: Threat, settings: Mapping[str, Any]) -> Attack:
     own = set()
     if is_known(name):
         kind = BY_NAME[_base(name)]
-        own = {field.name for field in dataclasses.fields(kind)} - ({"restarts"} if not kind.random_start else set())
+        own = {field.name for field in dataclasses.fields(kind)}
+        own -= set() if kind.random_start else {"restarts"}
+        own -= {"steps"} if kind.minimises else set()
     return get(name, threat, **{key: value for key, value in settings.items() if key in own})
 
 
