@@ -158,8 +158,6 @@ def members(models: dict[str, keras.Model], examples: Examples) -> list[Row]:
         (attacks.FAB(threat), "original FAB", original, twin, {"members": ("fab",)}),
         (fab_t, "original FAB-T", original, twin, {"members": ("fab-t",)}),
         (square, "original Square", original, twin, {"members": ("square",)}),
-        (attacks.DeepFool(threat), "Foolbox DeepFool", peers.foolbox_deepfool, model, {}),
-        (attacks.DeepFool(l2), "Foolbox DeepFool", peers.foolbox_deepfool, model, {"norm": "L2"}),
         (attacks.CarliniWagner(l2), "Foolbox CW", peers.foolbox_cw, model, {}),
     ]
     rows = []
