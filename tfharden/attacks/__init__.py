@@ -6,6 +6,7 @@ from tfharden.attacks.auto_attack import AutoAttack
 from tfharden.attacks.base import Attack, AttackResult
 from tfharden.attacks.bim import BIM
 from tfharden.attacks.carlini_wagner import CarliniWagner
+from tfharden.attacks.deepfool import DeepFool
 from tfharden.attacks.eot import EoT
 from tfharden.attacks.fab import FAB
 from tfharden.attacks.fgsm import FGSM
@@ -38,6 +39,7 @@ __all__ = [
     "AttackResult",
     "AutoAttack",
     "CarliniWagner",
+    "DeepFool",
     "EoT",
     "FoolingImages",
     "GradientAttack",

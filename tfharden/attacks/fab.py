@@ -10,6 +10,7 @@ from tfharden.attacks.ascent import per_image
 from tfharden.attacks.goals import Goal
 from tfharden.attacks.hyperplane import crossing
 from tfharden.attacks.linearise import nearest_boundary, wanted
+from tfharden.attacks.look import answers
 from tfharden.attacks.minimum_norm import MinimumNormAttack, Solver
 from tfharden.attacks.search import Search
 from tfharden.classifiers import Classifier
@@ -110,8 +111,8 @@ class FAB(MinimumNormAttack):
         state = (x, _Nearest(x, tf.fill(batch, np.float32(np.inf))), tf.zeros(batch, tf.int32))
         x, best, blind = tf.while_loop(lambda *_: True, step, state, maximum_iterations=self.steps)
         received = threat.snap(x)
-        answers = tf.argmax(classifier.logits_fn(received), axis=-1, output_type=tf.int32)
-        return best.after(received, goal.reached(answers), threat.distance(received, origin)), blind
+        reached = goal.reached(answers(classifier.logits_fn(received)))
+        return best.after(received, reached, threat.distance(received, origin)), blind
 
 
 def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfharden.attacks.ascent import GRADIENT_SCALE, LogitsFn, per_image
 from tfharden.attacks.goals import Goal, Targeted, Untargeted
 from tfharden.attacks.hyperplane import dual_length
+from tfharden.attacks.look import answers
 from tfharden.errors import InputError
 from tfharden.losses import targeted_margin
 from tfharden.threats import Threat
@@ -82,7 +83,7 @@ def nearest_boundary(threat: Threat, logits_fn: LogitsFn, x: tf.Tensor, goal: Go
         )
 
     batch = tf.shape(x)[:1]
-    reached = goal.reached(tf.argmax(logits, axis=-1, output_type=tf.int32))
+    reached = goal.reached(answers(logits))
     nothing = Boundary(reached, tf.zeros(batch), tf.zeros_like(x), tf.zeros(batch, tf.int32))
     state = (tf.constant(0), tf.fill(batch, x.dtype.max), nothing)
     *_, boundary = tf.while_loop(lambda *_: True, consider, state, maximum_iterations=count)

@@ -9,6 +9,7 @@ from tfharden.attacks.auto_attack import AutoAttack
 from tfharden.attacks.base import Attack
 from tfharden.attacks.bim import BIM
 from tfharden.attacks.carlini_wagner import CarliniWagner
+from tfharden.attacks.deepfool import DeepFool
 from tfharden.attacks.eot import EoT
 from tfharden.attacks.fab import FAB
 from tfharden.attacks.fgsm import FGSM
@@ -26,7 +27,7 @@ BY_NAME: dict[str, type[Attack]] = {
     attack.name: attack
     for attack in (
         *(FGSM, BIM, PGD, MarginPGD, MIFGSM, APGD, APGDDLR),
-        *(FAB, CarliniWagner, LBFGS, JSMA),
+        *(DeepFool, FAB, CarliniWagner, LBFGS, JSMA),
         *(Square, Universal, AutoAttack),
     )
 }
