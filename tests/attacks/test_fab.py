@@ -54,6 +54,18 @@ def test_success_is_what_lies_within_epsilon(digits, digits_model, threat):
     np.testing.assert_array_equal(result.gradients[result.minimum > 0], 30)
 
 
+@pytest.mark.parametrize("threat", [Linf(1.0), L2(8.0)])
+def test_a_lattice_costs_no_more_than_a_step_of_it(digits, digits_model, threat):
+    classifier, x, y = KerasClassifier(digits_model), digits.test[0][:100], digits.test[1][:100]
+    step = 1 / 255
+    smooth, stepped = (
+        FAB(type(threat)(threat.epsilon, lattice=lattice), steps=60)(classifier, x, y).minimum
+        for lattice in (None, step)
+    )
+    # Rounding moves each value by half a step at most; in L2 such moves hardly ever add up.
+    assert np.median(stepped) <= np.median(smooth) + 1.5 * step
+
+
 def test_restarts_and_targets_come_no_less_near(digits, digits_model):
     classifier, x, y = KerasClassifier(digits_model), digits.test[0][:60], digits.test[1][:60]
     once, thrice = (FAB(L2(0.3), steps=15, restarts=n)(classifier, x, y).minimum for n in (1, 3))

@@ -12,6 +12,7 @@ from tfharden.attacks.fab import FAB
 from tfharden.attacks.fgsm import FGSM
 from tfharden.attacks.fooling import FoolingImages, fool_by_evolution, fool_by_gradient
 from tfharden.attacks.gradient import GradientAttack
+from tfharden.attacks.hop_skip_jump import HopSkipJump
 from tfharden.attacks.jsma import JSMA
 from tfharden.attacks.lbfgs import LBFGS
 from tfharden.attacks.mi_fgsm import MIFGSM
@@ -43,6 +44,7 @@ __all__ = [
     "EoT",
     "FoolingImages",
     "GradientAttack",
+    "HopSkipJump",
     "MarginPGD",
     "MinimumNormAttack",
     "RunnerUps",

@@ -8,6 +8,7 @@ import pathlib
 import time
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,10 @@ class AutoAttack(Attack):
             Square(self.threat, queries=5000, stretch=False, seed=self.seed),
         )
 
+    def parameters(self) -> dict[str, Any]:
+        """What was chosen; where notes are kept changes nothing in what is found."""
+        return {name: value for name, value in super().parameters().items() if name != "checkpoint"}
+
     def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:
         members = self.members
         prepared = [member._prepare(classifier) for member in members]
@@ -90,9 +95,10 @@ class _State:
     """What a cascade has done on one set of images, in a file named by everything that it depends on."""
 
     def __init__(self, attack: AutoAttack, classifier: Classifier, search: Search) -> None:
-        chosen = {name: value for name, value in attack.parameters().items() if name != "checkpoint"}
-        digest = hashlib.sha256(json.dumps([chosen, classifier.fingerprint()], sort_keys=True).encode())
-        for array in (search.origin, *search.goal):
+        told = json.dumps([attack.parameters(), classifier.fingerprint()], sort_keys=True)
+        digest = hashlib.sha256(told.encode())
+        # What counts as solved at the start tells an attack on this model from one whose examples are for another.
+        for array in (search.origin, *search.goal, search.solved):
             digest.update(np.ascontiguousarray(array).tobytes())
         stem = "-".join(map(str, ("autoattack", *search.stream, digest.hexdigest()[:16])))
         self.path = pathlib.Path(attack.checkpoint or ".") / f"{stem}.npz"

@@ -70,7 +70,7 @@ class DeepFool(MinimumNormAttack):
         return solve
 
     def _walk(self, classifier: Classifier, origin: tf.Tensor, goal: Goal) -> tuple[tf.Tensor, ...]:
-        """The first image of each walk that reaches the goal, or else the last; whether it does; steps, and blind ones."""
+        """The last image of each walk, whether it reaches the goal, steps, and how many of them were blind."""
         threat, classes = self.threat, self._likeliest(classifier, origin, goal)
 
         def place(moved: tf.Tensor) -> tf.Tensor:

@@ -97,8 +97,9 @@ class FAB(MinimumNormAttack):
             best = best.after(received, boundary.reached, threat.distance(received, origin))
             here = tf.where(per_image(boundary.reached, x), origin + BACKWARD * (x - origin), x)
             both, normal = tf.concat([here, origin], axis=0), boundary.normal
-            # What is linear at one point is known at every other.
-            rise = [boundary.rise - _dot(normal, place - received) for place in (here, origin)]
+            # What is linear at one point is known at every other. That the lattice moved x is none of its concern: a
+            # walk that reckoned with it would stop where the boundary is reached before rounding.
+            rise = [boundary.rise - _dot(normal, place - x) for place in (here, origin)]
             moves = crossing(threat, both, tf.concat([normal, normal], axis=0), tf.concat(rise, axis=0))
             length, length_origin = tf.split(threat.distance(both + moves, both), 2)
             move, move_origin = tf.split(moves, 2)

@@ -43,7 +43,7 @@ class MinimumNormAttack(Attack):
         """What finds the nearest images on this classifier for goals of this kind, and keeps the books of its cost."""
 
     def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:
-        if not classifier.differentiable:
+        if self.access == "white-box" and not classifier.differentiable:
             classifier.logits_fn(np.zeros([1, *classifier.input_shape], np.float32))  # says why, by its error
         solver = functools.cache(functools.partial(self._solver, classifier))
 

@@ -13,6 +13,7 @@ from tfharden.attacks.deepfool import DeepFool
 from tfharden.attacks.eot import EoT
 from tfharden.attacks.fab import FAB
 from tfharden.attacks.fgsm import FGSM
+from tfharden.attacks.hop_skip_jump import HopSkipJump
 from tfharden.attacks.jsma import JSMA
 from tfharden.attacks.lbfgs import LBFGS
 from tfharden.attacks.mi_fgsm import MIFGSM
@@ -28,7 +29,7 @@ BY_NAME: dict[str, type[Attack]] = {
     for attack in (
         *(FGSM, BIM, PGD, MarginPGD, MIFGSM, APGD, APGDDLR),
         *(DeepFool, FAB, CarliniWagner, LBFGS, JSMA),
-        *(Square, Universal, AutoAttack),
+        *(Square, HopSkipJump, Universal, AutoAttack),
     )
 }
 AVERAGED, EACH_TARGET = "eot-", "-t"
