@@ -3,7 +3,8 @@
 tfharden-evaluate --model=saved_models/student.keras --model=saved_models/student_int8.tflite --attacks=fgsm,pgd,square
 
 Probes stand among the attacks (--attacks=pgd,linearity,fooling-evolution). --transfer=pgd tries what was made on each
-model on all the others.
+model on all the others. autoattack may take long: killed, the same command goes on after the last of its members that
+was done.
 """
 
 import pathlib
@@ -13,6 +14,7 @@ from absl import flags
 import tfharden as th
 from tfharden.tools import options, runner
 from tfharden.tools.progress import Progress
+from tfharden.tools.stages import unfinished
 
 FLAGS = flags.FLAGS
 
@@ -43,7 +45,7 @@ def main() -> None:
     threat = options.threat()
     models = [th.as_classifier(path, threat.bounds, kernels=FLAGS.kernels) for path in FLAGS.model]
     dataset = options.dataset()
-    with Progress("evaluate") as progress:
+    with unfinished(FLAGS.output_dir) as notes, Progress("evaluate") as progress:
         report = th.evaluate(
             models,
             options.test_examples(dataset),
@@ -54,9 +56,10 @@ def main() -> None:
             surrogate=FLAGS.surrogate,
             data_name=FLAGS.dataset,
             seed=FLAGS.seed,
+            checkpoints=notes,
             progress=progress.part,
         )
-    report.save(FLAGS.output_dir)
+        report.save(FLAGS.output_dir)
     print(report.table())
     print(f"\nreport: {pathlib.Path(FLAGS.output_dir) / 'report.html'}")
 

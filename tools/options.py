@@ -91,15 +91,44 @@ def define_model(default: str, role: str) -> None:
 def define_attacks(steps: int = 50, restarts: int = 5, queries: int = 1000, probes: Sequence[str] = ()) -> None:
     """--attacks, --steps, --restarts, --queries; `probes` may stand among the attacks."""
     known = attacks.KNOWN + (f"; and probes, any of {', '.join(probes)}" if probes else "")
-    flags.DEFINE_list("attacks", ["fgsm", "pgd", "pgd-margin", "square"], f"Attacks, any of {known}.")
-    flags.DEFINE_integer("steps", steps, "Gradients an example and restart, for the iterated attacks.", lower_bound=1)
-    flags.DEFINE_integer("restarts", restarts, "Starts an example, for attacks that start at random.", lower_bound=1)
-    flags.DEFINE_integer("queries", queries, "Queries an example, for the score-based attacks.", lower_bound=1)
+    rest = "all others keep budgets of their own"
+    minimising = ", ".join(name for name, kind in attacks.BY_NAME.items() if kind.minimises)
+    flags.DEFINE_list(
+        "attacks",
+        ["fgsm", "pgd", "pgd-margin", "square"],
+        f"Attacks, any of {known}. --steps, --restarts and --queries go to the attacks that they name, in all of these "
+        f"forms; {rest}, autoattack for each of its members.",
+    )
+    flags.DEFINE_integer(
+        "steps",
+        steps,
+        f"Gradients an example and restart, for {_taking('steps')}; {rest}, among them those that seek the smallest "
+        f"perturbation ({minimising}).",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "restarts",
+        restarts,
+        f"Starts an example, for {_taking('restarts')}, which start at random; {rest}.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer("queries", queries, f"Queries an example, for {_taking('queries')}; {rest}.", lower_bound=1)
     flags.register_validator(
         "attacks",
         lambda names: bool(names) and all(name in probes or attacks.is_known(name) for name in names),
         f"known are {known}",
     )
+
+
+def _taking(setting: str) -> str:
+    """Names of the attacks that get the setting: `fitting` is asked, so that help and attacks agree."""
+    odd = 77  # no attack's own
+
+    def takes(name: str) -> bool:
+        some = threats.get(attacks.BY_NAME[name].norms[0], 1.0)
+        return getattr(attacks.fitting(name, some, {setting: odd}), setting, None) == odd
+
+    return ", ".join(filter(takes, attacks.BY_NAME))
 
 
 def define_output(default: str, help: str) -> None:

@@ -19,7 +19,7 @@ import tfharden as th
 from tfharden.tools import options, runner, training
 from tfharden.tools.export import calibration, define_calibration
 from tfharden.tools.progress import Progress
-from tfharden.tools.stages import Stages
+from tfharden.tools.stages import Stages, unfinished
 
 if TYPE_CHECKING:
     import keras
@@ -119,7 +119,7 @@ class Pipeline:
         names += [f"student_{recipe}.tflite" for recipe in th.export.RECIPES]
 
         def make() -> None:
-            with Progress("evaluate") as progress:
+            with unfinished(self.stages.folder) as notes, Progress("evaluate") as progress:
                 report = th.evaluate(
                     [self.stages.folder / name for name in names],
                     examples,
@@ -127,9 +127,10 @@ class Pipeline:
                     self.attacks,
                     data_name=self.dataset.name,
                     seed=FLAGS.seed,
+                    checkpoints=notes,
                     progress=progress.part,
                 )
-            report.save(self.stages.folder / "report")
+                report.save(self.stages.folder / "report")
 
         described = {
             "data": th.data.sha256(examples),

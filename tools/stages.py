@@ -1,12 +1,14 @@
 """Work in stages that survives a kill: what is finished is not done again while all that it rests on is the same."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import pathlib
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tfharden import files
@@ -15,6 +17,16 @@ from tfharden.errors import InputError
 # A stage is done again when one of these has another version.
 PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
 MARKER = "stages.json"
+# Folder within an output in the making, with notes from which the same command goes on after a kill.
+UNFINISHED = ".tfharden-unfinished"
+
+
+@contextlib.contextmanager
+def unfinished(folder: files.Path) -> Iterator[pathlib.Path]:
+    """Yields the place inside `folder` for notes on what is half done; they go when the block ends without an error."""
+    notes = pathlib.Path(folder) / UNFINISHED
+    yield notes
+    shutil.rmtree(notes, ignore_errors=True)
 
 
 @dataclasses.dataclass

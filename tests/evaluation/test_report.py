@@ -152,6 +152,13 @@ def test_concerns_lead_the_page(content, tmp_path):
     assert text.index("rely on these numbers") < text.index("Accuracy")
 
 
+def test_page_shortens_the_numbers_in_lists_of_settings(content, tmp_path):
+    bounds = {"bounds": [0.0, 1.0000000591389835], "attack": {"name": "pgd", "sizes": [[1, 0.1 + 0.2], None]}}
+    content["models"][0]["attacks"][1]["parameters"] = bounds
+    text = " ".join(" ".join(saved_page(Report(content), tmp_path).text).split())
+    assert "bounds [0, 1], attack (name pgd, sizes [[1, 0.3], –])" in text
+
+
 def test_nan_is_not_written(content, tmp_path):
     content["models"][0]["attacks"][0]["queries_mean"] = float("nan")
     with pytest.raises(ValueError, match="JSON"):

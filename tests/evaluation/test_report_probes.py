@@ -116,10 +116,34 @@ def test_minimum_norm_attacks_show_their_median(content, tmp_path):
     assert rows == ["", "0.05312345", *[""] * 6]
 
 
+STAGES = [
+    {"name": "apgd-ce", "fell": 100, "robust_accuracy_after": 0.7225, "seconds": 2.0},
+    {"name": "square", "fell": 0, "robust_accuracy_after": 0.7225, "seconds": 30.25},
+]
+
+
+def test_attacks_in_a_row_show_what_each_left(content, tmp_path):
+    assert "fell to it" not in " ".join(saved_page(Report(content), tmp_path).text)
+    plain = Report(content).table()
+    content["models"][0]["attacks"][1] |= {"name": "autoattack", "stages": STAGES}
+    page = saved_page(Report(content), tmp_path)
+    (table,) = [table for table in page.tables if table[0][0] == "member"]
+    assert table == [
+        ["member", "fell to it", "left %", "seconds"],
+        ["none yet", "–", "97.2", "–"],
+        ["apgd-ce", "100", "72.2", "2.0"],
+        ["square", "0", "72.2", "30.2"],
+    ]
+    added = [line for line in Report(content).table().splitlines() if "after" in line]
+    assert added == ["autoattack %, teacher.keras: 97.2, 72.2 after apgd-ce, 72.2 after square"]
+    assert len(Report(content).table().splitlines()) == len(plain.splitlines()) + 2
+
+
 def test_hostile_text_appears_only_escaped(content, tmp_path):
     hostile = '"><script>alert(1)</script><img src=x onerror="alert(1)"> $\\frac{$'
     content["models"][0] |= {"name": hostile, "path": hostile, "kernels": hostile, "role": hostile}
     content["models"][0]["attacks"][0] |= {"name": hostile, "parameters": {hostile: {hostile: [hostile]}}}
+    content["models"][0]["attacks"][0]["stages"] = [STAGES[0] | {"name": hostile}]
     content["models"][0]["checks"][0]["detail"] = hostile
     content["data"]["name"] = hostile
     content["transfer"] = {hostile: [hostile]}

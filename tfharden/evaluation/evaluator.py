@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import importlib.metadata
-import math
+import pathlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,13 +12,15 @@ import numpy as np
 
 from tfharden import attacks as registry
 from tfharden import data, files
-from tfharden.attacks import Attack, AttackResult, Transfer
-from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier, as_classifier
+from tfharden.attacks import Attack, Transfer
+from tfharden.attacks.wrapper import Wrapper
+from tfharden.classifiers import Classifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
+from tfharden.evaluation.entries import attack_entry, interval, model_entry
+from tfharden.evaluation.names import as_folder, distinct
 from tfharden.evaluation.probes import applies, check_probes, run_probe
 from tfharden.evaluation.report import Fooling, Panel, Report
-from tfharden.evaluation.statistics import wilson
 from tfharden.evaluation.transfer_matrix import can_run_on, sources_among, transfer_matrix
 from tfharden.inputs import Examples, check_images, check_labels
 from tfharden.threats import Threat
@@ -29,6 +31,8 @@ PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
 SHOWN = 10
 
 Progress = Callable[[str, float], None]
+# A classifier, and what attacks it, by the names that the report has for the attacks.
+Plan = tuple[Classifier, Mapping[str, Attack]]
 
 
 def evaluate(
@@ -43,6 +47,7 @@ def evaluate(
     training: Examples | None = None,
     data_name: str = "data",
     seed: int = 0,
+    checkpoints: files.Path | None = None,
     progress: Progress = lambda label, share: None,
 ) -> Report:
     """Attacks every model on the same examples.
@@ -54,7 +59,8 @@ def evaluate(
         models: Keras models, classifiers, paths of .keras and .tflite files.
         examples: images `[n, ...]` within the threat's bounds, and labels `[n]`.
         threat: what an adversary may do; each model meets it on the inputs that it can receive.
-        attacks: names, or attacks (which bring their own settings and have to be under the same threat).
+        attacks: names, or attacks (which bring their own settings and have to be under the same threat); of several
+            of one name the report numbers those after the first.
         transfer: an attack whose examples, made on each model, are tried on all the others.
         probes: what else to look at, any of "linearity", "fooling-gradient", "fooling-evolution"; models without
             gradients are left out of the first two.
@@ -62,6 +68,8 @@ def evaluate(
         training: examples for attacks that are fitted before they attack, if they are given by name.
         data_name: what the report calls the examples.
         seed: of attacks given by name.
+        checkpoints: folder where attacks that can (AutoAttack) note what is done, each in a folder of its own, so that
+            the same evaluation goes on where it was killed; it stays until the caller removes it. None for none.
         progress: is told what goes on, and the share of it that is done.
 
     Raises:
@@ -85,7 +93,14 @@ def evaluate(
     check_probes(probes, classifiers, threat)
     if spread is not None:
         sources_among(classifiers, spread)
-    plans = [(classifier, [_reaching(classifier, attack, source) for attack in chosen]) for classifier in classifiers]
+    names = distinct([attack.name for attack in chosen])
+    plans = [
+        (classifier, {name: _reaching(classifier, attack, source) for name, attack in zip(names, chosen, strict=True)})
+        for classifier in classifiers
+    ]
+    if checkpoints is not None:
+        plans = _resumable_plans(plans, pathlib.Path(checkpoints))
+        spread = None if spread is None else _resumable(spread, pathlib.Path(checkpoints) / "transfer")
     found = [_evaluate_one(*plan, examples, threat, progress) for plan in plans]
     looks = [_probe(classifier, probes, examples, threat, seed, progress) for classifier in classifiers]
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
@@ -138,40 +153,56 @@ def _reaching(classifier: Classifier, attack: Attack, source: Classifier | None)
     return Transfer(attack, source)
 
 
+def _resumable_plans(plans: Sequence[Plan], folder: pathlib.Path) -> list[Plan]:
+    """The plans, in which each attack that can notes what is done in a folder of its own."""
+    homes = distinct([as_folder(classifier.name) for classifier, _ in plans])
+    return [
+        (classifier, {name: _resumable(attack, folder / home / as_folder(name)) for name, attack in attacks.items()})
+        for home, (classifier, attacks) in zip(homes, plans, strict=True)
+    ]
+
+
+def _resumable(attack: Attack, folder: pathlib.Path) -> Attack:
+    """The attack, noting in the folder what is done if it can and doesn't yet do so elsewhere."""
+    if isinstance(attack, Wrapper):
+        return dataclasses.replace(attack, attack=_resumable(attack.attack, folder))
+    return dataclasses.replace(attack, checkpoint=folder) if getattr(attack, "checkpoint", "") is None else attack
+
+
 def _evaluate_one(
-    classifier: Classifier, attacks: Sequence[Attack], examples: Examples, threat: Threat, progress: Progress
+    classifier: Classifier, attacks: Mapping[str, Attack], examples: Examples, threat: Threat, progress: Progress
 ) -> tuple[dict[str, Any], Panel | None]:
     x, y = examples
     received = np.asarray(classifier.receive(threat).snap(x))
     clean = classifier.predict(received)
     right = clean == y
-    results = []
-    for attack in attacks:
-        label = f"{classifier.name}: {attack.name}"
+    results = {}
+    for name, attack in attacks.items():
+        label = f"{classifier.name}: {name}"
         progress(label, 0.0)
         # Short of 1.0, since successes are counted once more after the search.
-        results.append(attack(classifier, x, y, progress=functools.partial(_tell, progress, label)))
+        results[name] = attack(classifier, x, y, progress=functools.partial(_tell, progress, label))
         progress(label, 1.0)
-    survived = np.logical_and.reduce([~result.success for result in results]) if results else right
-    entry = _identity(classifier) | {
+    survived = np.logical_and.reduce([~result.success for result in results.values()]) if results else right
+    entry = model_entry(classifier) | {
         "clean_accuracy": float(right.mean()),
-        "clean_interval": _interval(right),
-        "attacks": [_attack_entry(result, right) for result in results],
+        "clean_interval": interval(right),
+        "attacks": [attack_entry(name, result, right) for name, result in results.items()],
         "worst_case": {
             "robust_accuracy": float(survived.mean()),
-            "interval": _interval(survived),
-            "attacks": [result.name for result in results],
+            "interval": interval(survived),
+            "attacks": list(results),
         },
-        "checks": checks.run(classifier, results),
+        "checks": checks.run(classifier, list(results.values())),
     }
     if not results:
         return entry, None
-    strongest = min(results, key=lambda result: result.robust_accuracy)
+    strongest = min(results, key=lambda name: results[name].robust_accuracy)
     shown = _one_of_each(y)
-    adversarial = strongest.adversarial[shown]
+    adversarial = results[strongest].adversarial[shown]
     panel = Panel(
         classifier.name,
-        strongest.name,
+        strongest,
         received[shown],
         adversarial,
         y[shown],
@@ -199,46 +230,6 @@ def _probe(
 
 def _tell(progress: Progress, label: str, done: float, total: int) -> None:
     progress(label, 0.99 * done / total)
-
-
-def _attack_entry(result: AttackResult, right: np.ndarray) -> dict[str, Any]:
-    """What report.json tells of one attack; rates and means are over the images that were right when clean."""
-    attacked = right if right.any() else np.ones_like(right)
-    entry = {
-        "name": result.name,
-        "access": result.access,
-        "robust_accuracy": result.robust_accuracy,
-        "interval": _interval(~result.success),
-        "success_rate": float(result.success[right].mean()) if right.any() else None,
-        "queries_mean": float(result.queries[attacked].mean()),
-        "gradients_mean": float(result.gradients[attacked].mean()),
-        "seconds": result.seconds,
-        "parameters": result.parameters,
-    }
-    if result.minimum is None:
-        return entry
-    median = float(np.median(result.minimum[attacked]))
-    return entry | {"minimum_median": median if math.isfinite(median) else None}
-
-
-def _identity(classifier: Classifier) -> dict[str, Any]:
-    """What is known of the model and of the file that it came from."""
-    about: dict[str, Any] = {"name": classifier.name, "path": None, "sha256": None, "bytes": None, "kernels": None}
-    if isinstance(classifier, TFLiteClassifier):
-        file = classifier.file
-        kind = "float32" if file.input.dtype == np.float32 else file.input.dtype.name
-        about |= {"path": str(file.path), "format": f"tflite-{kind}", "sha256": file.sha256, "bytes": len(file.content)}
-        return about | {"parameters": file.parameters, "kernels": classifier.kernels}
-    if isinstance(classifier, KerasClassifier):
-        if classifier.path is not None:
-            size = classifier.path.stat().st_size
-            about |= {"path": str(classifier.path), "sha256": files.sha256(classifier.path), "bytes": size}
-        return about | {"format": "keras", "parameters": classifier.model.count_params()}
-    return about | {"format": "callable", "parameters": None}
-
-
-def _interval(outcomes: np.ndarray) -> list[float]:
-    return list(wilson(int(outcomes.sum()), len(outcomes)))
 
 
 def _one_of_each(y: np.ndarray) -> np.ndarray:

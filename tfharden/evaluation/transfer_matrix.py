@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfharden.attacks import Attack, Transfer
 from tfharden.classifiers import Classifier, as_classifier
 from tfharden.errors import InputError
+from tfharden.evaluation.names import distinct
 from tfharden.inputs import Examples, check_images, check_labels
 from tfharden.threats import Threat
 
@@ -95,7 +96,7 @@ def transfer_matrix(
     x = check_images(examples[0], classifiers[0].input_shape, attack.threat.bounds)
     y = check_labels(examples[1], len(x), classifiers[0].num_classes)
     targets = [_Target(classifier, attack.threat, x, y) for classifier in classifiers]
-    names = _distinct([classifier.name for classifier in classifiers])
+    names = distinct([classifier.name for classifier in classifiers])
     accuracy = np.empty((len(sources), len(targets)))
     for row, source in enumerate(sources):
         label = f"transfer: {attack.name} on {names[source]}"
@@ -180,11 +181,3 @@ def _noisy(target: _Target) -> np.ndarray:
     gradient = np.random.default_rng(0).normal(size=origin.shape).astype(np.float32)
     moved = threat.project(threat.climb(tf.constant(origin), tf.constant(gradient), threat.epsilon), origin)
     return np.asarray(threat.land(moved, origin))
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, each after its first use with a number."""
-    return [
-        name if name not in names[:index] else f"{name} #{names[:index].count(name) + 1}"
-        for index, name in enumerate(names)
-    ]

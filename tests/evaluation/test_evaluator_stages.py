@@ -1,0 +1,124 @@
+"""Attacks that are several in a row: what a report tells of them, and how they go on after a kill."""
+
+import json
+
+import pytest
+from linear_models import THREAT, content, examples, linear, only
+
+import tfharden as th
+from tfharden.attacks import APGD, AutoAttack, Square
+
+
+@pytest.fixture
+def in_a_row(monkeypatch):
+    """An AutoAttack whose members each have something to find."""
+    members = property(lambda self: (Square(self.threat, queries=3, seed=self.seed), APGD(self.threat, steps=5)))
+    monkeypatch.setattr(AutoAttack, "members", members)
+
+
+def test_stages_tell_what_each_member_left(in_a_row, tmp_path):
+    report = th.evaluate([linear()], examples(), THREAT, ["fgsm", "autoattack"])
+    model = only(report.content)
+    fgsm, attack = model["attacks"]
+    assert "stages" not in fgsm
+    square, apgd = attack["stages"]
+    assert [square["name"], apgd["name"]] == ["square", "apgd-ce"]
+    assert square["fell"] > 0
+    assert apgd["fell"] > 0
+    for stage, before in ((square, model["clean_accuracy"]), (apgd, square["robust_accuracy_after"])):
+        assert stage.keys() == {"name", "fell", "robust_accuracy_after", "seconds"}
+        assert stage["robust_accuracy_after"] == pytest.approx(before - stage["fell"] / 200)
+    assert apgd["robust_accuracy_after"] == pytest.approx(attack["robust_accuracy"])
+    assert attack["seconds"] >= square["seconds"] + apgd["seconds"]
+    assert "checkpoint" not in attack["parameters"]
+    report.save(tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["models"][0]["attacks"][1]["stages"] == attack["stages"]
+
+
+class _Killed(Exception):
+    pass
+
+
+def searched(monkeypatch):
+    """A list of the names of the attacks that search from now on."""
+    names = []
+    for kind in (Square, APGD):
+        prepare = kind._prepare
+
+        def noting(self, classifier, prepare=prepare):
+            run = prepare(self, classifier)
+            return lambda search: (names.append(self.name), run(search))
+
+        monkeypatch.setattr(kind, "_prepare", noting)
+    return names
+
+
+def killed_in(label):
+    """A progress that ends an evaluation in that attack, after its first member."""
+
+    def progress(at, share):
+        if at == label and share > 0.5:
+            raise _Killed
+
+    return progress
+
+
+def comparable(found):
+    """All but the seconds."""
+
+    def without(value):
+        if isinstance(value, dict):
+            return {key: without(item) for key, item in value.items() if key != "seconds"}
+        return [without(item) for item in value] if isinstance(value, list) else value
+
+    return without(found)
+
+
+def test_a_killed_evaluation_goes_on_after_the_last_member(in_a_row, monkeypatch, tmp_path, files):
+    """Two models of one name and one by transfer: each has notes of its own, and ends as if nothing had been."""
+    models = [linear(), linear(bias=(0.2, 0.0)), files / "int8.tflite"]
+    settings = {"attacks": ["autoattack"], "transfer": "autoattack"}
+    whole = content(models, examples(), **settings)
+    notes = tmp_path / "notes"
+    names = searched(monkeypatch)
+    with pytest.raises(_Killed):
+        content(models, examples(), **settings, checkpoints=notes, progress=killed_in("transfer: autoattack on linear"))
+    assert {path.relative_to(notes).parent.as_posix() for path in notes.rglob("*.npz")} == {
+        "linear/autoattack",
+        "linear #2/autoattack",
+        "int8.tflite/autoattack",
+        "transfer",
+    }
+    # Nine in all: on each model, and from each of two sources on itself, on the other and on the file.
+    assert names == ["square", "apgd-ce"] * 5
+    names.clear()
+    resumed = content(models, examples(), **settings, checkpoints=notes)
+    assert names == ["square", "apgd-ce"] * 4
+    assert comparable(resumed) == comparable(whole)
+
+
+def test_killed_after_the_first_member_and_not_searched_again(in_a_row, monkeypatch, tmp_path):
+    whole = only(content([linear()], examples(), attacks=["autoattack"]))
+    names = searched(monkeypatch)
+    with pytest.raises(_Killed):
+        content(
+            [linear()],
+            examples(),
+            attacks=["autoattack"],
+            checkpoints=tmp_path,
+            progress=killed_in("linear: autoattack"),
+        )
+    assert names == ["square", "apgd-ce"]
+    names.clear()
+    resumed = only(content([linear()], examples(), attacks=["autoattack"], checkpoints=tmp_path))
+    assert names == ["apgd-ce"]
+    assert comparable(resumed) == comparable(whole)
+    (stages,) = (attack["stages"] for attack in resumed["attacks"])
+    assert resumed["attacks"][0]["seconds"] >= sum(stage["seconds"] for stage in stages)
+
+
+def test_notes_that_an_attack_keeps_elsewhere_stay_there(in_a_row, tmp_path):
+    attack = AutoAttack(THREAT, checkpoint=tmp_path / "mine")
+    content([linear()], examples(20), attacks=[attack], checkpoints=tmp_path / "notes")
+    assert [path.suffix for path in (tmp_path / "mine").iterdir()] == [".npz"]
+    assert not (tmp_path / "notes").exists()

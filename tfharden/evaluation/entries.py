@@ -1,0 +1,76 @@
+"""What report.json tells of a model and of an attack on it."""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from tfharden import files
+from tfharden.attacks import AttackResult
+from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier
+from tfharden.evaluation.statistics import wilson
+
+
+def model_entry(classifier: Classifier) -> dict[str, Any]:
+    """What is known of the model and of the file that it came from."""
+    about: dict[str, Any] = {"name": classifier.name, "path": None, "sha256": None, "bytes": None, "kernels": None}
+    if isinstance(classifier, TFLiteClassifier):
+        file = classifier.file
+        kind = "float32" if file.input.dtype == np.float32 else file.input.dtype.name
+        about |= {"path": str(file.path), "format": f"tflite-{kind}", "sha256": file.sha256, "bytes": len(file.content)}
+        return about | {"parameters": file.parameters, "kernels": classifier.kernels}
+    if isinstance(classifier, KerasClassifier):
+        if classifier.path is not None:
+            size = classifier.path.stat().st_size
+            about |= {"path": str(classifier.path), "sha256": files.sha256(classifier.path), "bytes": size}
+        return about | {"format": "keras", "parameters": classifier.model.count_params()}
+    return about | {"format": "callable", "parameters": None}
+
+
+def attack_entry(name: str, result: AttackResult, right: np.ndarray) -> dict[str, Any]:
+    """What an attack did; rates and means are over the images that were right when clean.
+
+    Args:
+        name: what the report calls the attack.
+        result: what it achieved.
+        right: which images the model gets right when clean, `[n]`.
+    """
+    attacked = right if right.any() else np.ones_like(right)
+    entry = {
+        "name": name,
+        "access": result.access,
+        "robust_accuracy": result.robust_accuracy,
+        "interval": interval(~result.success),
+        "success_rate": float(result.success[right].mean()) if right.any() else None,
+        "queries_mean": float(result.queries[attacked].mean()),
+        "gradients_mean": float(result.gradients[attacked].mean()),
+        # An attack that went on after a kill has spent the time of its stages, though not all of it in this run.
+        "seconds": max(result.seconds, sum(stage.seconds for stage in result.stages)),
+        "parameters": result.parameters,
+    }
+    if result.stages:
+        entry["stages"] = _stages(result, right)
+    if result.minimum is not None:
+        median = float(np.median(result.minimum[attacked]))
+        entry["minimum_median"] = median if math.isfinite(median) else None
+    return entry
+
+
+def interval(outcomes: np.ndarray) -> list[float]:
+    """The 95% interval of a share of all examples."""
+    return list(wilson(int(outcomes.sum()), len(outcomes)))
+
+
+def _stages(result: AttackResult, right: np.ndarray) -> list[dict[str, Any]]:
+    """What each of several attacks in a row brought down, and what it left."""
+    fallen = itertools.accumulate(stage.fell for stage in result.stages)
+    return [
+        {
+            "name": stage.name,
+            "fell": stage.fell,
+            "robust_accuracy_after": (int(right.sum()) - so_far) / len(right),
+            "seconds": stage.seconds,
+        }
+        for stage, so_far in zip(result.stages, fallen, strict=True)
+    ]
