@@ -102,7 +102,7 @@ def test_help_says_which_attacks_get_the_budgets():
         getting = [
             name
             for name, kind in attacks.BY_NAME.items()
-            if getattr(attacks.fitting(name, threats.get(kind.norms[0], 1.0), {flag: 91}), flag, None) == 91
+            if getattr(attacks.fitting(name, threats.get(kind.norms[0], 1.0), {flag: 910}), flag, None) == 910
         ]
         assert named == getting
         assert rest.startswith(" all others keep budgets of their own")

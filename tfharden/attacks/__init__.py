@@ -17,9 +17,11 @@ from tfharden.attacks.jsma import JSMA
 from tfharden.attacks.lbfgs import LBFGS
 from tfharden.attacks.mi_fgsm import MIFGSM
 from tfharden.attacks.minimum_norm import MinimumNormAttack
+from tfharden.attacks.noise import Noise
 from tfharden.attacks.pgd import PGD, MarginPGD
-from tfharden.attacks.registry import BY_NAME, KNOWN, fitting, get, is_known
+from tfharden.attacks.registry import BY_NAME, KNOWN, fitting, get, is_known, takes
 from tfharden.attacks.runner_ups import RunnerUps
+from tfharden.attacks.spsa import SPSA
 from tfharden.attacks.square import Square
 from tfharden.attacks.transfer import Transfer
 from tfharden.attacks.universal import Universal
@@ -36,6 +38,7 @@ __all__ = [
     "LBFGS",
     "MIFGSM",
     "PGD",
+    "SPSA",
     "Attack",
     "AttackResult",
     "AutoAttack",
@@ -47,6 +50,7 @@ __all__ = [
     "HopSkipJump",
     "MarginPGD",
     "MinimumNormAttack",
+    "Noise",
     "RunnerUps",
     "Square",
     "Transfer",
@@ -57,4 +61,5 @@ __all__ = [
     "fool_by_gradient",
     "get",
     "is_known",
+    "takes",
 ]

@@ -17,8 +17,10 @@ from tfharden.attacks.hop_skip_jump import HopSkipJump
 from tfharden.attacks.jsma import JSMA
 from tfharden.attacks.lbfgs import LBFGS
 from tfharden.attacks.mi_fgsm import MIFGSM
+from tfharden.attacks.noise import Noise
 from tfharden.attacks.pgd import PGD, MarginPGD
 from tfharden.attacks.runner_ups import RunnerUps
+from tfharden.attacks.spsa import SPSA
 from tfharden.attacks.square import Square
 from tfharden.attacks.universal import Universal
 from tfharden.errors import InputError
@@ -29,7 +31,7 @@ BY_NAME: dict[str, type[Attack]] = {
     for attack in (
         *(FGSM, BIM, PGD, MarginPGD, MIFGSM, APGD, APGDDLR),
         *(DeepFool, FAB, CarliniWagner, LBFGS, JSMA),
-        *(Square, HopSkipJump, Universal, AutoAttack),
+        *(Square, SPSA, HopSkipJump, Noise, Universal, AutoAttack),
     )
 }
 AVERAGED, EACH_TARGET = "eot-", "-t"
@@ -58,13 +60,15 @@ def fitting(name: str, threat: Threat, settings: Mapping[str, Any]) -> Attack:
     Raises:
         InputError: as `get` does.
     """
-    own = set()
-    if is_known(name):
-        kind = BY_NAME[_base(name)]
-        own = {field.name for field in dataclasses.fields(kind)}
-        own -= set() if kind.random_start else {"restarts"}
-        own -= {"steps"} if kind.minimises else set()
-    return get(name, threat, **{key: value for key, value in settings.items() if key in own})
+    return get(name, threat, **{key: value for key, value in settings.items() if takes(name, key)})
+
+
+def takes(name: str, setting: str) -> bool:
+    """Whether `fitting` gives this setting to the attack of that name."""
+    kind = BY_NAME.get(_base(name))
+    if kind is None or setting not in {field.name for field in dataclasses.fields(kind)}:
+        return False
+    return {"restarts": kind.random_start, "steps": not kind.minimises}.get(setting, True)
 
 
 def is_known(name: str) -> bool:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfharden.attacks import Attack, Transfer
+from tfharden.attacks.noise import add_noise
 from tfharden.classifiers import Classifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation.names import distinct
@@ -118,7 +118,7 @@ def transfer_matrix(
         targets=tuple(names),
         accuracy=accuracy,
         clean=np.array([target.accuracy(target.origin) for target in targets]),
-        noise=np.array([target.accuracy(_noisy(target)) for target in targets]),
+        noise=np.array([target.accuracy(target.noisy()) for target in targets]),
     )
 
 
@@ -159,6 +159,9 @@ class _Target:
     def accuracy(self, images: np.ndarray) -> float:
         return float(np.mean(self._right & (self.classifier.predict(images) == self.labels)))
 
+    def noisy(self) -> np.ndarray:
+        return add_noise(self.threat, self.origin, np.random.default_rng(0))
+
 
 class _Unbeaten(Classifier):
     """Stands in for all targets that receive the same: it is never wrong, so that every image is attacked."""
@@ -173,11 +176,3 @@ class _Unbeaten(Classifier):
 
     def receive(self, threat: Threat) -> Threat:
         return self._threat
-
-
-def _noisy(target: _Target) -> np.ndarray:
-    """The images moved by epsilon in the steepest direction of a random function."""
-    threat, origin = target.threat, target.origin
-    gradient = np.random.default_rng(0).normal(size=origin.shape).astype(np.float32)
-    moved = threat.project(threat.climb(tf.constant(origin), tf.constant(gradient), threat.epsilon), origin)
-    return np.asarray(threat.land(moved, origin))
