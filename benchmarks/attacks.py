@@ -158,7 +158,10 @@ def members(models: dict[str, keras.Model], examples: Examples) -> list[Row]:
         (attacks.FAB(threat), "original FAB", original, twin, {"members": ("fab",)}),
         (fab_t, "original FAB-T", original, twin, {"members": ("fab-t",)}),
         (square, "original Square", original, twin, {"members": ("square",)}),
+        (attacks.DeepFool(threat), "Foolbox DeepFool", peers.foolbox_deepfool, model, {}),
+        (attacks.DeepFool(l2), "Foolbox DeepFool", peers.foolbox_deepfool, model, {"norm": "L2"}),
         (attacks.CarliniWagner(l2), "Foolbox CW", peers.foolbox_cw, model, {}),
+        (attacks.HopSkipJump(l2, queries=1000), "Foolbox HopSkipJump", peers.foolbox_hop_skip_jump, model, {}),
     ]
     rows = []
     for attack, label, peer, on, settings in pairs:
