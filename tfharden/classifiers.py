@@ -17,6 +17,8 @@ from tfharden.tflite import Runtime, TFLiteFile, read
 from tfharden.threats import Threat
 
 BATCH_SIZE = 256
+# Forward passes need little memory: small images go through in larger batches, up to so many values at a time.
+FORWARD_BATCH_SIZE, FORWARD_VALUES = 1024, 2**20
 
 
 class Classifier(abc.ABC):
@@ -97,7 +99,9 @@ class KerasClassifier(Classifier):
         return self._to_logits(self.model(images, training=False))
 
     def logits(self, images: np.ndarray) -> np.ndarray:  # noqa: D102
-        return in_batches(lambda batch: self._compiled(batch).numpy(), images)
+        values = int(np.prod(self.input_shape))
+        size = max(BATCH_SIZE, min(FORWARD_BATCH_SIZE, FORWARD_VALUES // values))
+        return in_batches(lambda batch: self._compiled(batch).numpy(), images, size)
 
     def fingerprint(self) -> str:
         """By its weights."""
