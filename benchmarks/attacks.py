@@ -251,8 +251,8 @@ natural ({clean["natural"]} clean) and trained by PGD-{mnist_models.STEPS} ({cle
 
 ## Speed: PGD-{STEPS}, step {STEP_SIZE}
 
-Medians of {FLAGS.rounds} turns; ratios are those to the {STEPS} bare gradients of the same turn, each a compiled call, or
-all in one compiled loop, where they may overlap as the steps of an attack can't. Compiling is done before.
+Medians of {FLAGS.rounds} turns; ratios are those to the {STEPS} bare gradients of the same turn: a compiled call each,
+or all in one compiled loop, where they may overlap as the steps of an attack can't. Compiling is done before.
 
 {table("model | library | seconds | of calls | of the loop | robust %", speed(models, examples))}
 
