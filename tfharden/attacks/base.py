@@ -12,7 +12,7 @@ import numpy as np
 
 from tfharden.attacks.goals import Targeted, Untargeted
 from tfharden.attacks.search import Progress, Search, Stage
-from tfharden.classifiers import Classifier
+from tfharden.classifiers import Classifier, in_batches
 from tfharden.configurable import Configurable
 from tfharden.errors import InputError
 from tfharden.inputs import check_images, check_labels, check_targets
@@ -123,23 +123,28 @@ class Attack(Configurable, abc.ABC):
             if not self.targetable:
                 raise InputError(f"{self.name} has no targeted form: leave targets out")
             goal = Targeted(y, check_targets(targets, y, classifier.num_classes))
-        origin = threat.snap(check_images(x, classifier.input_shape, self.threat.bounds))
-        origin = np.clip(np.asarray(origin), *threat.bounds)
+        x = check_images(x, classifier.input_shape, self.threat.bounds)
+        origin = in_batches(lambda part: np.clip(np.asarray(threat.snap(part)), *threat.bounds), x, CHUNK)
         search = Search.open(classifier, origin, goal, progress)
         attack = self.within(threat)
         run = attack._prepare(classifier) if threat.epsilon > 0 else None
-        for first in range(0, len(y), CHUNK) if run else ():
-            run(search.part(slice(first, first + CHUNK), (first // CHUNK, -(-len(y) // CHUNK))))
-        adversarial = np.asarray(threat.land(search.adversarial, origin))
-        violation = threat.violation(adversarial, origin)
-        if violation > threat.tolerance:
-            raise RuntimeError(f"{self.name} left its threat model by {violation:.2g}: a fault of the attack")
+        distance = np.zeros(len(y), np.float32)
+        for first in range(0, len(y), CHUNK):
+            chosen = slice(first, first + CHUNK)
+            part = search.part(chosen, (first // CHUNK, -(-len(y) // CHUNK)))
+            if run is not None:
+                run(part)
+            part.adversarial[:] = threat.land(part.adversarial, part.origin)
+            violation = threat.violation(part.adversarial, part.origin)
+            if violation > threat.tolerance:
+                raise RuntimeError(f"{self.name} left its threat model by {violation:.2g}: a fault of the attack")
+            distance[chosen] = threat.distance(part.adversarial, part.origin)
         return AttackResult(
             name=self.name,
             access=self.access,
-            adversarial=adversarial,
-            success=np.asarray(goal.reached(classifier.predict(adversarial))),
-            distance=np.asarray(threat.distance(adversarial, origin)),
+            adversarial=search.adversarial,
+            success=np.asarray(goal.reached(classifier.predict(search.adversarial))),
+            distance=distance,
             queries=search.queries,
             gradients=search.gradients,
             blind=search.blind,
