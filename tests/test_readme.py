@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+from tfharden.attacks import BY_NAME
+
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
@@ -21,11 +23,18 @@ def test_library_example(tmp_path):
     assert (tmp_path / "student_int8.tflite").stat().st_size == report["models"][1]["bytes"]
 
 
-def test_figures_are_those_of_the_benchmark():
-    """The README's tables stand in the benchmark's results, word for word."""
-    results = (pathlib.Path(__file__).parents[1] / "benchmarks" / "results" / "pipeline.md").read_text(encoding="utf-8")
-    rows = [
-        line for line in README.splitlines() if line.startswith("| ") and (".keras` |" in line or ".tflite` |" in line)
-    ]
-    assert len(rows) == 10
-    assert all(row in results for row in rows)
+def test_figures_are_those_of_the_benchmarks():
+    """The README's tables stand in the benchmarks' results, word for word."""
+    results = pathlib.Path(__file__).parents[1] / "benchmarks" / "results"
+    pipeline, attacks = ((results / name).read_text(encoding="utf-8") for name in ("pipeline.md", "attacks.md"))
+    rows = [line for line in README.splitlines() if line.startswith("| ")]
+    of_models = [row for row in rows if ".keras` |" in row or ".tflite` |" in row]
+    assert len(of_models) == 10
+    assert all(row in pipeline for row in of_models)
+    of_attacks = [row for row in rows if row.startswith(("| hardened |", "| natural |"))]
+    assert len(of_attacks) == 11
+    assert all(row in attacks for row in of_attacks)
+
+
+def test_every_attack_is_named():
+    assert not [name for name in BY_NAME if f"`{name}`" not in README]
