@@ -283,6 +283,9 @@ of one after the other when it was tried by hand: too little for what it would a
 
 ## Each attack alone, on every fifth image and the hardened network
 
+Foolbox's HopSkipJump divides the normals of a whole batch by their common length, which costs it most of its strength
+in large ones. Tried by hand on 25 of these images, one at a time, it leaves 88.0% and tfharden 84.0%.
+
 {table("attack | counterpart | threat | tfharden % | s | counterpart % | s", members(models, examples))}
 
 ## Memory
