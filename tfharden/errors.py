@@ -7,3 +7,7 @@ class InputError(ValueError):
     Raised for whatever comes from outside: flags, files, images, labels, models. The command-line tools print its
     message and exit with status 1; any other exception is a fault of this package and keeps its traceback.
     """
+
+
+class TrainingError(RuntimeError):
+    """A training that can't go on, told in one line: what happened, where, and what would help."""

@@ -21,6 +21,17 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), tf.cast(logits, tf.float32))
 
 
+def smoothed_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """Cross entropy with labels of which the share `smoothing` is spread evenly over all classes (Szegedy et al. 2016).
+
+    (1 - s) * -log p_y + s * mean_k(-log p_k).
+    """
+    if not smoothing:
+        return cross_entropy(logits, labels)
+    everywhere = -tf.reduce_mean(tf.nn.log_softmax(tf.cast(logits, tf.float32)), axis=-1)
+    return (1 - smoothing) * cross_entropy(logits, labels) + smoothing * everywhere
+
+
 @registered
 def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """max_{i != y} z_i - z_y: positive where the model errs (Carlini and Wagner 2017, f_6 with its sign turned)."""

@@ -67,8 +67,8 @@ class Numpy:
         return kernel, bias
 
 
-def robust(model, attack=None, objective=None, *, rate=RATE, seed=0, **compile_options):
-    trainer = th.RobustModel(model, attack, objective, seed=seed)
+def robust(model, attack=None, objective=None, *, rate=RATE, settings=None, seed=0, **compile_options):
+    trainer = th.RobustModel(model, attack, objective, seed=seed, **(settings or {}))
     trainer.compile(keras.optimizers.SGD(rate), **compile_options)
     return trainer
 

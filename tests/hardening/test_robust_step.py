@@ -234,7 +234,7 @@ def test_evaluate_measures_and_changes_nothing():
     model = with_norm_and_dropout()
     model.layers[1].set_weights([np.array([w], np.float32) for w in (1.2, 0.1, 0.4, 0.3)])
     x, y = examples(50, seed=4)
-    trainer = robust(model, FGSM(THREAT), metrics=["accuracy"])
+    trainer = robust(model, FGSM(THREAT), settings={"evaluation_attack": FGSM(THREAT)}, metrics=["accuracy"])
     before = [w.copy() for w in trainer.get_weights()]
     logs = trainer.evaluate(x, y, batch_size=16, return_dict=True, verbose=0)
     for one, other in zip(trainer.get_weights(), before, strict=True):

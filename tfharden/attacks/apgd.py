@@ -11,7 +11,7 @@ from tfharden.attacks.gradient import GradientAttack
 from tfharden.attacks.sparse import Sparse
 from tfharden.configurable import registered
 from tfharden.losses import Loss, difference_of_logits_ratio
-from tfharden.threats import L1
+from tfharden.threats import L1, Threat
 
 MOMENTUM = 0.75
 RISING_SHARE = 0.75  # rho: of the steps since the last checkpoint, those that have to raise the loss
@@ -60,7 +60,7 @@ class Adaptive(Rule):
         batch = tf.shape(x)[:1]
         low = tf.fill(batch, x.dtype.min)
         return Course(
-            size=tf.fill(batch, tf.constant(2 * self.threat.epsilon, x.dtype)),
+            size=tf.fill(batch, tf.cast(2 * self.threat.epsilon, x.dtype)),
             previous=x,
             value=tf.fill(batch, x.dtype.max),
             rises=tf.zeros(batch, tf.int32),
@@ -127,7 +127,7 @@ class APGD(GradientAttack):
 
     @property
     def rule(self) -> Rule:  # noqa: D102
-        return self._rule(self.threat.epsilon, self.steps - self.prelude)
+        return self._rule(self.threat, self.steps - self.prelude)
 
     @property
     def prelude(self) -> int:  # noqa: D102
@@ -135,21 +135,20 @@ class APGD(GradientAttack):
 
     @property
     def _warm_up(self) -> list[tuple[int, float]]:
-        """Steps in larger balls, and their radius."""
+        """Steps in larger balls, and how many times larger their radius is."""
         if not isinstance(self.threat, L1):
             return []
-        return [(int(share * self.steps), factor * self.threat.epsilon) for share, factor in WARM_UP]
+        return [(int(share * self.steps), factor) for share, factor in WARM_UP]
 
-    def _rule(self, epsilon: float, steps: int) -> Rule:
-        threat = dataclasses.replace(self.threat, epsilon=epsilon)
+    def _rule(self, threat: Threat, steps: int) -> Rule:
         return (Sparse if isinstance(threat, L1) else Adaptive)(threat, steps)
 
     def start(  # noqa: D102
         self, logits_fn: LogitsFn, origin: tf.Tensor, goal: Goal, seed: tf.Tensor, at_random: bool | tf.Tensor
     ) -> tf.Tensor:
         x = super().start(logits_fn, origin, goal, seed, at_random)
-        for steps, epsilon in self._warm_up:
-            rule = self._rule(epsilon, steps)
+        for steps, factor in self._warm_up:
+            rule = self._rule(self.threat.scaled(factor), steps)
             memory, settings = Memory.empty(x), {"rule": rule, "loss": self.loss, "steps": steps}
             *_, memory = ascend(logits_fn, rule.threat.project(x, origin), origin, goal, memory=memory, **settings)
             x = memory.x

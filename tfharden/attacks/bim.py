@@ -3,6 +3,9 @@
 import dataclasses
 import math
 import numbers
+from typing import Self
+
+import tensorflow as tf
 
 from tfharden.attacks.gradient import GradientAttack
 from tfharden.configurable import registered
@@ -30,6 +33,13 @@ class BIM(GradientAttack):
         size = self.step_size
         if size is not None and not (isinstance(size, numbers.Real) and math.isfinite(size) and size > 0):
             raise InputError(f"{self.name}: step_size={size!r} has to be a number > 0, or None")
+
+    def scaled(self, share: float | tf.Tensor) -> Self:
+        """As for every attack; a step of a given size is scaled alike."""
+        scaled = super().scaled(share)
+        if self.step_size is not None:
+            object.__setattr__(scaled, "step_size", share * self.step_size)
+        return scaled
 
     @property
     def stride(self) -> float:  # noqa: D102

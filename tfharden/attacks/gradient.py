@@ -1,8 +1,9 @@
 """Attacks by gradient ascent: the two doors that FGSM, BIM, PGD, MI-FGSM and APGD share."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import tensorflow as tf
@@ -50,6 +51,12 @@ class GradientAttack(Attack):
     def stride(self) -> float:
         """Length of one step, in the threat's norm."""
         return self.threat.epsilon
+
+    def scaled(self, share: float | tf.Tensor) -> Self:
+        """The same attack in a ball of `share` times the radius, as `Threat.scaled` makes it."""
+        scaled = copy.copy(self)
+        object.__setattr__(scaled, "threat", self.threat.scaled(share))
+        return scaled
 
     @property
     def rule(self) -> Rule:

@@ -43,7 +43,7 @@ class Sparse(Rule):
         batch = tf.shape(x)[:1]
         values = tf.cast(tf.size(x[0]), x.dtype)
         return Course(
-            size=tf.fill(batch, tf.constant(self.threat.epsilon, x.dtype)),
+            size=tf.fill(batch, tf.cast(self.threat.epsilon, x.dtype)),
             spread=tf.fill(batch, tf.maximum(INITIAL_SHARE * values, 1.0)),
             changed=tf.fill(batch, values),
             best=x,

@@ -12,7 +12,7 @@ from tfharden.configurable import registered
 from tfharden.distillation.features import Projection, extractor, layer
 from tfharden.errors import InputError
 from tfharden.hardening import RobustModel
-from tfharden.hardening.objectives import Outcome
+from tfharden.hardening.objectives.base import Outcome
 from tfharden.losses import cross_entropy
 
 
@@ -88,11 +88,6 @@ class Distiller(RobustModel):
         """Those of the student and the projections: the teacher's own flag stays as it was."""
         return [*self.model.trainable_variables, *(v for p in self.projections for v in p.trainable_variables)]
 
-    @property
-    def trainable_weights(self) -> list[keras.Variable]:
-        """The same as `trainable_variables`."""
-        return self.trainable_variables
-
     def objective_outcome(self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
         """The weighted sum of the losses, and the student's logits."""
         student_output, *student_features = self._student_outputs(x_adversarial, True)
@@ -111,7 +106,8 @@ class Distiller(RobustModel):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         config = super().get_config()
-        del config["objective"]
+        for fixed in ("objective", "evaluation_attack", "weight_perturbation", "ramp_steps"):
+            del config[fixed]
         parts = {"student": config.pop("model"), "label_weight": self.label_weight}
         return (
             config

@@ -1,20 +1,26 @@
 """Adversarial training as a Keras model: the attack runs inside `train_step`, everything else is `fit`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks import GradientAttack
+from tfharden.attacks import PGD, GradientAttack
 from tfharden.classifiers import logits_of, shapes
 from tfharden.configurable import registered
 from tfharden.errors import InputError
-from tfharden.hardening.objectives import Madry, Objective, Outcome
+from tfharden.hardening.objectives.base import Objective, Outcome
+from tfharden.hardening.objectives.madry import Madry
+from tfharden.hardening.vigilance import Vigilance
+from tfharden.hardening.weight_perturbation import WeightPerturbation
 from tfharden.inputs import check_images, check_labels
 from tfharden.losses import cross_entropy
+
+# Steps of the attack that evaluates a model whose training attack takes only one.
+EVALUATION_STEPS = 10
 
 
 @registered
@@ -28,32 +34,54 @@ class RobustModel(keras.Model):
 
     Args:
         model: built classifier to harden, `[batch, ...]` to logits or softmax; `.model` is what to keep.
-        attack: makes the training examples, in inference mode, one restart a step; None is natural training, where
-            the objective gets the clean images twice.
-        objective: turns clean and adversarial images into a loss.
+        attack: makes the training examples, in inference mode, one restart a step; left out where the objective
+            brings its own, and for natural training, where the objective gets the clean images twice.
+        objective: the method: turns clean and adversarial images into a loss. Madry's by default.
+        evaluation_attack: what `evaluate` and validation attack with; by default the training attack if it takes
+            several steps, or else PGD with 10, since one step is what a model may learn to fool.
+        weight_perturbation: compute updates at the worst nearby weights (AWP).
+        ramp_steps: training steps in which the radius grows evenly from zero to the attack's own; a large radius from
+            the start (0.3 on MNIST) may keep the model from learning anything.
         seed: of the attack's random starts.
         name: name of the trainer.
+
+    Raises:
+        InputError: no classifier, an attack beside an objective that brings its own.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        attack: GradientAttack | None,
+        attack: GradientAttack | None = None,
         objective: Objective | None = None,
         *,
+        evaluation_attack: GradientAttack | None = None,
+        weight_perturbation: WeightPerturbation | None = None,
+        ramp_steps: int = 0,
         seed: int = 0,
         name: str | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(name=name or f"robust_{model.name}", **kwargs)
         self.model = model
-        self.attack = attack
         self.objective = Madry() if objective is None else objective
+        if attack is not None and self.objective.attack is not None:
+            raise InputError(f"{type(self.objective).__name__} brings its own attack: leave the other out")
+        if not (isinstance(ramp_steps, int) and ramp_steps >= 0):
+            raise InputError(f"ramp_steps={ramp_steps} has to be a whole number >= 0")
+        self.attack = attack or self.objective.attack
+        self._given_attack, self._given_evaluation = attack, evaluation_attack
+        self.evaluation_attack = evaluation_attack or _for_evaluation(self.attack)
+        self.weight_perturbation = weight_perturbation
+        self.ramp_steps = ramp_steps
         self.seed = seed
-        self._bounds = (-math.inf, math.inf) if attack is None else attack.threat.bounds
-        self._to_logits, _ = logits_of(model, (0.0, 1.0) if attack is None else attack.threat.bounds)
-        self._seeds = keras.random.SeedGenerator(seed)
+        self._bounds = (-math.inf, math.inf) if self.attack is None else self.attack.threat.bounds
+        self._to_logits, _ = logits_of(model, (0.0, 1.0) if self.attack is None else self._bounds)
         self._robust_accuracy = keras.metrics.SparseCategoricalAccuracy(name="robust_accuracy")
+        self.steps = self.add_weight(
+            (), "zeros", "int32", trainable=False, aggregation="only_first_replica", name="steps"
+        )
+        self.objective.build(self)
         self.built = True
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, **kwargs: Any) -> None:  # noqa: ANN401
@@ -75,14 +103,24 @@ class RobustModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> keras.callbacks.History:  # noqa: ANN401
-        """Keras' `fit`, once images and labels are known to fit the model and the threat.
+    def fit(
+        self,
+        x: Any = None,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        *,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> keras.callbacks.History:
+        """Keras' `fit`, once images and labels are known to fit the model and the threat, under `Vigilance`.
 
         Raises:
             InputError: images of another shape or outside the threat's bounds, NaN, labels outside the classes.
+            TrainingError: the loss is not finite any more.
         """
         self._check(x, y)
-        return super().fit(x, y, **kwargs)
+        callbacks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks] if callbacks else []
+        # First, so that no other callback saves or averages what it would refuse.
+        return super().fit(x, y, callbacks=[Vigilance(), *callbacks], **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401
         """Keras' `evaluate`, with the checks of `fit`."""
@@ -98,6 +136,16 @@ class RobustModel(keras.Model):
             check_images(np.asarray(x), shape, self._bounds)
             check_labels(np.asarray(y), len(x), classes)
 
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """The model's own: what else the trainer keeps, fixed models among it, is not trained."""
+        return self.model.trainable_variables
+
+    @property
+    def trainable_weights(self) -> list[keras.Variable]:
+        """The same as `trainable_variables`."""
+        return self.trainable_variables
+
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The plain model's own outputs."""
         return self.model(x, training=training)
@@ -107,27 +155,81 @@ class RobustModel(keras.Model):
         return self._to_logits(self.model(x, training=False))
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
-        """One attack, one descent."""
+        """One step of the objective: mostly one attack, one descent."""
         x, y, sample_weight = _unpack(data)
-        x_adversarial = x if self.attack is None else self.attack.perturb(self.logits_fn, x, y, self._seeds.next())
-        with tf.GradientTape() as tape:
-            outcome = self.objective_outcome(x, x_adversarial, y)
-            loss = self._reduce(outcome.loss, sample_weight)
-            # Gradients are summed over replicas, and the loss of all is the mean of their losses.
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(loss / replicas)
-        variables = self.trainable_weights
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
+        loss, outcome = self.objective.train(self, self.current_attack(), x, y, sample_weight)
+        self.steps.assign_add(1)
         return self._logs(loss, outcome, y, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
         """Cross entropy on attacked images, and accuracy on clean and attacked ones; the same at every call."""
         x, y, sample_weight = _unpack(data)
         clean = adversarial = self.logits_fn(x)
-        if self.attack is not None:
-            adversarial = self.logits_fn(self.attack.perturb(self.logits_fn, x, y))
+        if self.evaluation_attack is not None:
+            adversarial = self.logits_fn(self.evaluation_attack.perturb(self.logits_fn, x, y))
         outcome = Outcome(cross_entropy(adversarial, y), clean, adversarial)
         return self._logs(self._reduce(outcome.loss, sample_weight), outcome, y, sample_weight)
+
+    def current_attack(self) -> GradientAttack | None:
+        """The training attack, with the radius that this step has."""
+        if self.attack is None or not self.ramp_steps:
+            return self.attack
+        return self.attack.scaled(tf.minimum(1.0, (tf.cast(self.steps, tf.float32) + 1) / self.ramp_steps))
+
+    def next_seed(self) -> tf.Tensor:
+        """int32 [2], another at every step and on every replica; the same again for a training that is resumed."""
+        replica = tf.distribute.get_replica_context()
+        count = replica.num_replicas_in_sync
+        return tf.stack([self.seed, count * tf.convert_to_tensor(self.steps) + replica.replica_id_in_sync_group])
+
+    def descend(
+        self,
+        x: tf.Tensor,
+        x_adversarial: tf.Tensor,
+        y: tf.Tensor,
+        sample_weight: tf.Tensor | None,
+        *,
+        by_images: bool = False,
+    ) -> tuple[tf.Tensor, Outcome, tf.Tensor | None]:
+        """One update of the weights.
+
+        Returns:
+            The loss, what the objective computed, and with `by_images` the gradient by `x_adversarial`, in arbitrary
+            units.
+        """
+        variables = self.trainable_variables
+        at = list(variables)
+        if self.weight_perturbation is not None:
+            # A scope of its own, since BatchNormalization is to count only the pass that the update comes from.
+            with keras.StatelessScope(collect_losses=True):
+                _, _, gradients = self._differentiate(x, x_adversarial, y, sample_weight, at)
+            weights = [tf.convert_to_tensor(variable) for variable in variables]
+            at = self.weight_perturbation.moved(weights, gradients, tf.convert_to_tensor(self.steps))
+        wanted = [*at, x_adversarial] if by_images else at
+        if self.weight_perturbation is None:
+            loss, outcome, gradients = self._differentiate(x, x_adversarial, y, sample_weight, wanted)
+        else:
+            with keras.StatelessScope(list(zip(variables, at, strict=True)), collect_losses=True) as scope:
+                loss, outcome, gradients = self._differentiate(x, x_adversarial, y, sample_weight, wanted)
+            for state in self.non_trainable_variables:
+                if (value := scope.get_current_value(state)) is not None:
+                    state.assign(value)
+        self.optimizer.apply_gradients(zip(gradients[: len(variables)], variables, strict=True))
+        return loss, outcome, gradients[-1] if by_images else None
+
+    def _differentiate(
+        self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor, sample_weight: tf.Tensor | None, sources: list[Any]
+    ) -> tuple[tf.Tensor, Outcome, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            for source in sources:
+                if isinstance(source, tf.Tensor):  # Keras' variables are watched by themselves
+                    tape.watch(source)
+            outcome = self.objective_outcome(x, x_adversarial, y)
+            loss = self._reduce(outcome.loss, sample_weight)
+            # Gradients are summed over replicas, and the loss of all is the mean of their losses.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(loss / replicas)
+        return loss, outcome, tape.gradient(scaled, sources)
 
     def objective_outcome(self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
         """Loss and logits of one training step; what trainers with more than an objective override."""
@@ -161,8 +263,15 @@ class RobustModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        parts = {"model": self.model, "attack": self.attack, "objective": self.objective}
+        parts = {
+            "model": self.model,
+            "attack": self._given_attack,
+            "objective": self.objective,
+            "evaluation_attack": self._given_evaluation,
+            "weight_perturbation": self.weight_perturbation,
+        }
         return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()} | {
+            "ramp_steps": self.ramp_steps,
             "seed": self.seed,
             "name": self.name,
         }
@@ -172,6 +281,12 @@ class RobustModel(keras.Model):
         """The trainer that `get_config` described."""
         del custom_objects
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+def _for_evaluation(attack: GradientAttack | None) -> GradientAttack | None:
+    if attack is None or attack.steps > 1:
+        return attack
+    return PGD(attack.threat, steps=EVALUATION_STEPS, loss=attack.loss)
 
 
 def _unpack(data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:  # noqa: ANN401

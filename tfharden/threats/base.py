@@ -1,6 +1,7 @@
 """What every threat model is: a ball round each clean image, cut by the box of valid inputs."""
 
 import abc
+import copy
 import dataclasses
 import functools
 import math
@@ -57,7 +58,12 @@ class Threat(Configurable, abc.ABC):
     @property
     def tolerance(self) -> float:
         """What rounding to float32 may add to a bound or a distance: it grows with the values."""
-        return TOLERANCE * max(1.0, self.epsilon, *map(abs, self.bounds))
+        return max(self.rounding, TOLERANCE * self.epsilon)
+
+    @property
+    def rounding(self) -> float:
+        """What rounding to float32 may add to a value."""
+        return TOLERANCE * max(1.0, *map(abs, self.bounds))
 
     @abc.abstractmethod
     def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -92,6 +98,15 @@ class Threat(Configurable, abc.ABC):
         """The same threat to a device that receives only the lattice within narrower bounds."""
         return dataclasses.replace(self, bounds=bounds, lattice=lattice)
 
+    def scaled(self, share: float | tf.Tensor) -> Self:
+        """The same threat with `share` times the radius: in a graph a tensor, such as a radius that grows in training.
+
+        It may be larger than the box, so nothing is checked.
+        """
+        scaled = copy.copy(self)
+        object.__setattr__(scaled, "epsilon", share * self.epsilon)
+        return scaled
+
     def project(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
         """`x` brought into the ball round `origin`, then into the box (which only shortens it)."""
         return self.projector(origin)(x)
@@ -110,7 +125,7 @@ class Threat(Configurable, abc.ABC):
             return x
         step = self._steps(x - origin + self.bounds[0])
         # A whole number of steps may have become 2.9999998 on the way: let rounding errors not cost a step.
-        whole = tf.sign(step) * tf.floor(tf.abs(step) + self.tolerance / self.lattice)
+        whole = tf.sign(step) * tf.floor(tf.abs(step) + self.rounding / self.lattice)
         return self._on_lattice(tf.round(self._steps(origin)) + whole)
 
     def violation(self, x: tf.Tensor, origin: tf.Tensor) -> float:
@@ -128,7 +143,7 @@ class Threat(Configurable, abc.ABC):
 
     def _on_lattice(self, steps: tf.Tensor) -> tf.Tensor:
         low, high = self.bounds
-        most = math.floor((high - low + self.tolerance) / self.lattice)
+        most = math.floor((high - low + self.rounding) / self.lattice)
         return tf.clip_by_value(low + tf.clip_by_value(steps, 0.0, most) * self.lattice, low, high)
 
 

@@ -40,15 +40,10 @@ class L0(Threat):
         return project
 
     def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return tf.reduce_sum(tf.cast(tf.abs(x - origin) > self._rounding, x.dtype), axis=image_axes(x))
-
-    @property
-    def _rounding(self) -> float:
-        """Changes up to this size are none."""
-        return 1e-6 * max(1.0, *map(abs, self.bounds))
+        return tf.reduce_sum(tf.cast(tf.abs(x - origin) > self.rounding, x.dtype), axis=image_axes(x))
 
     def _largest(self, change: tf.Tensor, lost: tf.Tensor) -> tf.Tensor:
         """Where the epsilon largest of `change^2 - lost^2` stand that aren't zero."""
         saved = tf.reshape(tf.square(change) - tf.square(lost), [tf.shape(change)[0], -1])
         rank = tf.argsort(tf.argsort(saved, axis=1, direction="DESCENDING"), axis=1)
-        return tf.reshape((rank < int(self.epsilon)) & (saved > 0), tf.shape(change))
+        return tf.reshape((rank < tf.cast(self.epsilon, tf.int32)) & (saved > 0), tf.shape(change))

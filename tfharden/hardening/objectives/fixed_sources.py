@@ -1,0 +1,87 @@
+"""Training on adversarial examples that were made against other models."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import keras
+import tensorflow as tf
+
+from tfharden.attacks import GradientAttack
+from tfharden.classifiers import logits_of, shapes
+from tfharden.configurable import registered
+from tfharden.errors import InputError
+from tfharden.hardening.objectives.base import Forward, Objective, Outcome
+from tfharden.hardening.objectives.goodfellow import Goodfellow
+from tfharden.threats.base import uniform
+
+if TYPE_CHECKING:
+    from tfharden.hardening.robust_model import RobustModel
+
+
+@registered
+@dataclasses.dataclass(frozen=True, eq=False)
+class FixedSources(Objective):
+    """A loss on examples made against fixed models, one of them drawn for each batch.
+
+    With one source, the original model's examples as in Goodfellow, Shlens and Szegedy 2015; with several and
+    `itself`, ensemble adversarial training (Tramer et al. 2018). It teaches to resist transferred examples: a model
+    trained on fixed examples alone falls to its own gradients as an untrained one does.
+
+    Args:
+        make: the attack on the sources.
+        sources: built classifiers for the same images and classes; never changed.
+        itself: also draw the model in training, which then is one source among the others.
+        loss: what is made of clean and adversarial images.
+    """
+
+    make: GradientAttack
+    sources: Sequence[keras.Model]
+    itself: bool = False
+    loss: Objective = dataclasses.field(default_factory=Goodfellow)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "sources", tuple(self.sources))
+        if not self.sources:
+            raise InputError("there is no source of adversarial examples: give at least one model")
+        if self.label_smoothing:
+            raise InputError(
+                "label_smoothing belongs to the loss: give FixedSources(loss=Goodfellow(label_smoothing=))"
+            )
+
+    @property
+    def attack(self) -> GradientAttack:  # noqa: D102
+        return self.make
+
+    @functools.cached_property
+    def _logits_fns(self) -> list[Forward]:
+        return [_logits_fn(source, self.make.threat.bounds) for source in self.sources]
+
+    def build(self, trainer: RobustModel) -> None:  # noqa: D102
+        for source in self.sources:
+            if shapes(source) != shapes(trainer.model):
+                raise InputError(
+                    f"source and model differ in image shape or classes: {shapes(source)} and {shapes(trainer.model)}"
+                )
+        trainer.sources = list(self.sources)  # saved with the trainer
+        _ = self._logits_fns  # looks at outputs, which a graph can't
+
+    def attacked(  # noqa: D102
+        self, attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        makers = [*self._logits_fns, logits_fn] if self.itself else self._logits_fns
+        drawn = tf.cast(len(makers) * uniform([], seed + 1), tf.int32)
+        branches = [lambda maker=maker: attack.perturb(maker, x, y, seed) for maker in makers]
+        return tf.switch_case(drawn, branches)
+
+    def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
+        return self.loss(forward, x, x_adversarial, y)
+
+
+def _logits_fn(source: keras.Model, bounds: tuple[float, float]) -> Forward:
+    to_logits, _ = logits_of(source, bounds)
+    return lambda images: to_logits(source(images, training=False))

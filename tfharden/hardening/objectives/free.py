@@ -1,0 +1,78 @@
+"""Free adversarial training: one backward pass for both weights and images."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from tfharden.attacks import PGD, GradientAttack
+from tfharden.configurable import registered
+from tfharden.errors import InputError
+from tfharden.hardening.objectives.base import Outcome
+from tfharden.hardening.objectives.madry import Madry
+from tfharden.threats import Threat
+
+if TYPE_CHECKING:
+    from tfharden.hardening.robust_model import RobustModel
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class Free(Madry):
+    """Madry's loss on each batch several times; each backward pass updates the weights and the perturbation.
+
+    Shafahi et al. 2019. The perturbation goes on from one batch to the next, image by image of the batch, and steps
+    by the whole radius. It is made in training mode, since it comes with the weights' own gradient. Each replay is an
+    update of the weights, so train for epochs / replays, and let schedules of the learning rate count updates.
+
+    Args:
+        threat: ball and box.
+        replays: times that a batch is trained on, m in the paper.
+        batch_size: the largest batch, for the perturbations that are kept; a smaller batch uses the first of them.
+    """
+
+    threat: Threat
+    replays: int = 8
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("replays", "batch_size"):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
+                raise InputError(f"{name}={getattr(self, name)} has to be a whole number >= 1")
+
+    @property
+    def attack(self) -> GradientAttack:  # noqa: D102
+        return PGD(self.threat, steps=1)
+
+    def build(self, trainer: RobustModel) -> None:  # noqa: D102
+        trainer.perturbation = trainer.add_weight(
+            shape=(self.batch_size, *trainer.model.input_shape[1:]),
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="perturbation",
+        )
+
+    def train(  # noqa: D102
+        self,
+        trainer: RobustModel,
+        attack: GradientAttack,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        sample_weight: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, Outcome]:
+        threat, count = attack.threat, tf.shape(x)[0]
+        kept = tf.convert_to_tensor(trainer.perturbation)
+        fits = tf.debugging.assert_less_equal(
+            count, self.batch_size, f"free training was built for batches of {self.batch_size}: give Free a batch_size"
+        )
+        with tf.control_dependencies([fits] if fits is not None else []):
+            x_adversarial = threat.project(x + kept[:count], x)
+        for _ in range(self.replays):
+            loss, outcome, gradient = trainer.descend(x, x_adversarial, y, sample_weight, by_images=True)
+            x_adversarial = threat.project(threat.climb(x_adversarial, gradient, threat.epsilon), x)
+        trainer.perturbation.assign(tf.concat([x_adversarial - x, kept[count:]], axis=0))
+        return loss, outcome

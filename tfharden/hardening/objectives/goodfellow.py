@@ -1,0 +1,29 @@
+"""A mix of clean and adversarial loss."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfharden.configurable import registered
+from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_share, on_both
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class Goodfellow(Objective):
+    """alpha * J(x, y) + (1 - alpha) * J(x_adv, y), a mix of losses (Goodfellow, Shlens, Szegedy 2015).
+
+    Args:
+        alpha: weight of the clean loss, in [0, 1].
+    """
+
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("alpha", self.alpha)
+
+    def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
+        clean, adversarial = on_both(forward, x, x_adversarial)
+        loss = self.alpha * self.cross_entropy(clean, y) + (1 - self.alpha) * self.cross_entropy(adversarial, y)
+        return Outcome(loss, clean, adversarial)

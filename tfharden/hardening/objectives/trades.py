@@ -1,0 +1,63 @@
+"""TRADES: accuracy against stability."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfharden.attacks import GradientAttack, ascend
+from tfharden.configurable import registered
+from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_least, on_both
+from tfharden.losses import Loss, kl_divergence
+from tfharden.threats.base import normal
+
+# Standard deviation of the start: at the clean image itself the gradient of the divergence is zero.
+START = 1e-3
+
+
+class Away(NamedTuple):
+    """The goal of an answer as far as possible from `logits`, `[batch, classes]`."""
+
+    logits: Any
+
+    def values(self, loss: Loss, logits: tf.Tensor) -> tf.Tensor:
+        """What the ascent climbs, `[batch]`: `loss` from these logits to those."""
+        return loss(self.logits, logits)
+
+    def reached(self, classes: Any) -> Any:  # noqa: ANN401
+        """Whether the class is another one, `[batch]`."""
+        return classes != tf.argmax(self.logits, axis=-1, output_type=tf.int32)
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class TRADES(Objective):
+    """J(x, y) + beta * max KL(p(x) || p(x_adv)) (Zhang et al. 2019).
+
+    RobustModel's attack gives ball, steps and step rule; what it climbs is the divergence from the clean answer, from
+    the clean image plus a little noise.
+
+    Args:
+        beta: weight of the divergence; 1 on MNIST and 6 on CIFAR-10 in the paper.
+    """
+
+    beta: float = 6.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least("beta", self.beta, 0)
+
+    def attacked(  # noqa: D102
+        self, attack: GradientAttack | None, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        if attack is None:
+            return x
+        start = attack.threat.project(x + START * normal(tf.shape(x), seed, dtype=x.dtype), x)
+        goal = Away(tf.stop_gradient(logits_fn(x)))
+        last, *_ = ascend(logits_fn, start, x, goal, rule=attack.rule, loss=kl_divergence, steps=attack.steps)
+        return tf.stop_gradient(last)
+
+    def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
+        clean, adversarial = on_both(forward, x, x_adversarial)
+        loss = self.cross_entropy(clean, y) + self.beta * kl_divergence(clean, adversarial)
+        return Outcome(loss, clean, adversarial)
