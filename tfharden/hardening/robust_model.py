@@ -14,8 +14,9 @@ from tfharden.configurable import registered
 from tfharden.errors import InputError
 from tfharden.hardening.objectives.base import Objective, Outcome
 from tfharden.hardening.objectives.madry import Madry
+from tfharden.hardening.replicas import Replicated
 from tfharden.hardening.vigilance import Vigilance
-from tfharden.hardening.weight_perturbation import WeightPerturbation
+from tfharden.hardening.weight_perturbation import WeightPerturbation, differentiate
 from tfharden.inputs import check_images, check_labels
 from tfharden.losses import cross_entropy
 
@@ -24,7 +25,7 @@ EVALUATION_STEPS = 10
 
 
 @registered
-class RobustModel(keras.Model):
+class RobustModel(Replicated):
     """A classifier that `fit` trains against an attack, and that `evaluate` measures clean and attacked.
 
     `compile(optimizer, metrics=[...])` takes no loss: the objective is the loss. Logs hold `loss` and
@@ -197,39 +198,23 @@ class RobustModel(keras.Model):
             The loss, what the objective computed, and with `by_images` the gradient by `x_adversarial`, in arbitrary
             units.
         """
-        variables = self.trainable_variables
-        at = list(variables)
-        if self.weight_perturbation is not None:
-            # A scope of its own, since BatchNormalization is to count only the pass that the update comes from.
-            with keras.StatelessScope(collect_losses=True):
-                _, _, gradients = self._differentiate(x, x_adversarial, y, sample_weight, at)
-            weights = [tf.convert_to_tensor(variable) for variable in variables]
-            at = self.weight_perturbation.moved(weights, gradients, tf.convert_to_tensor(self.steps))
-        wanted = [*at, x_adversarial] if by_images else at
-        if self.weight_perturbation is None:
-            loss, outcome, gradients = self._differentiate(x, x_adversarial, y, sample_weight, wanted)
-        else:
-            with keras.StatelessScope(list(zip(variables, at, strict=True)), collect_losses=True) as scope:
-                loss, outcome, gradients = self._differentiate(x, x_adversarial, y, sample_weight, wanted)
-            for state in self.non_trainable_variables:
-                if (value := scope.get_current_value(state)) is not None:
-                    state.assign(value)
-        self.optimizer.apply_gradients(zip(gradients[: len(variables)], variables, strict=True))
-        return loss, outcome, gradients[-1] if by_images else None
 
-    def _differentiate(
-        self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor, sample_weight: tf.Tensor | None, sources: list[Any]
-    ) -> tuple[tf.Tensor, Outcome, list[tf.Tensor]]:
-        with tf.GradientTape() as tape:
-            for source in sources:
-                if isinstance(source, tf.Tensor):  # Keras' variables are watched by themselves
-                    tape.watch(source)
+        def compute() -> tuple[tf.Tensor, tuple[tf.Tensor, Outcome]]:
             outcome = self.objective_outcome(x, x_adversarial, y)
             loss = self._reduce(outcome.loss, sample_weight)
             # Gradients are summed over replicas, and the loss of all is the mean of their losses.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(loss / replicas)
-        return loss, outcome, tape.gradient(scaled, sources)
+            return self.optimizer.scale_loss(loss / replicas), (loss, outcome)
+
+        variables, images = self.trainable_variables, [x_adversarial] if by_images else []
+        if self.weight_perturbation is None:
+            (loss, outcome), gradients = differentiate(compute, [*variables, *images])
+        else:
+            (loss, outcome), gradients = self.weight_perturbation.differentiate(
+                compute, variables, images, states=self.non_trainable_variables, step=tf.convert_to_tensor(self.steps)
+            )
+        self.optimizer.apply_gradients(zip(gradients[: len(variables)], variables, strict=True))
+        return loss, outcome, gradients[-1] if by_images else None
 
     def objective_outcome(self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
         """Loss and logits of one training step; what trainers with more than an objective override."""
@@ -248,6 +233,8 @@ class RobustModel(keras.Model):
     def _logs(
         self, loss: tf.Tensor, outcome: Outcome, y: tf.Tensor, sample_weight: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
+        # A replica that gets none of the last images has NaN for their mean, which no weight makes nothing.
+        loss = tf.where(tf.size(y) > 0, loss, tf.zeros_like(loss))
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(y)[0])
         logs = {"loss": self._loss_tracker.result()}
         clean, adversarial = outcome.clean_logits, outcome.adversarial_logits
@@ -260,6 +247,26 @@ class RobustModel(keras.Model):
             self._robust_accuracy.update_state(y, adversarial)
             logs["robust_accuracy"] = self._robust_accuracy.result()
         return logs
+
+    def save_own_variables(self, store: Any) -> None:  # noqa: ANN401
+        """As in Keras, and the state of every Dropout's generator, so that a resumed training draws as it would have.
+
+        Keras saves no generator with weights.
+        """
+        super().save_own_variables(store)
+        for name, state in self._generators().items():
+            store[name] = state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:  # noqa: ANN401
+        """What `save_own_variables` saved."""
+        generators = self._generators()
+        super().load_own_variables({name: store[name] for name in store.keys() if name not in generators})
+        for name, state in generators.items():
+            state.assign(store[name])
+
+    def _generators(self) -> dict[str, keras.Variable]:
+        states = [v for v in self.model.non_trainable_variables if v.name == "seed_generator_state"]
+        return {f"generator_{index}": state for index, state in enumerate(states)}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -83,11 +83,12 @@ class L1(Threat):
         order = tf.argsort(points, axis=1, direction="DESCENDING")
         points, slope = tf.gather(points, order, batch_dims=1), tf.gather(slope, order, batch_dims=1)
         weight, total = tf.cumsum(slope, axis=1), tf.cumsum(slope * points, axis=1)
+        epsilon = tf.cast(self.epsilon, tf.float64)
         # The sum at each breakpoint; it grows as t falls along the row.
-        below = tf.reduce_sum(tf.cast(total - weight * points <= self.epsilon, tf.int32), axis=1, keepdims=True)
+        below = tf.reduce_sum(tf.cast(total - weight * points <= epsilon, tf.int32), axis=1, keepdims=True)
         last = tf.maximum(below - 1, 0)
         weight, total = tf.gather(weight, last, batch_dims=1), tf.gather(total, last, batch_dims=1)
-        threshold = tf.maximum((total - self.epsilon) / tf.maximum(weight, 1.0), 0.0)
+        threshold = tf.maximum((total - epsilon) / tf.maximum(weight, 1.0), 0.0)
         kept = tf.clip_by_value(size - tf.cast(threshold, size.dtype), 0.0, room)
         # What rounding leaves above epsilon.
         kept *= tf.minimum(1.0, self.epsilon / tf.maximum(tf.reduce_sum(kept, axis=1, keepdims=True), TINY))

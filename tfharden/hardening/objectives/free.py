@@ -65,12 +65,10 @@ class Free(Madry):
         sample_weight: tf.Tensor | None,
     ) -> tuple[tf.Tensor, Outcome]:
         threat, count = attack.threat, tf.shape(x)[0]
+        if (x.shape[0] or 0) > self.batch_size:
+            raise InputError(f"a batch of {x.shape[0]} images is larger than Free(batch_size={self.batch_size})")
         kept = tf.convert_to_tensor(trainer.perturbation)
-        fits = tf.debugging.assert_less_equal(
-            count, self.batch_size, f"free training was built for batches of {self.batch_size}: give Free a batch_size"
-        )
-        with tf.control_dependencies([fits] if fits is not None else []):
-            x_adversarial = threat.project(x + kept[:count], x)
+        x_adversarial = threat.project(x + kept[:count], x)
         for _ in range(self.replays):
             loss, outcome, gradient = trainer.descend(x, x_adversarial, y, sample_weight, by_images=True)
             x_adversarial = threat.project(threat.climb(x_adversarial, gradient, threat.epsilon), x)
