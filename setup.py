@@ -31,7 +31,9 @@ setup(
         "Jinja2>=3.1,<4",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4"],
+        "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4", "tensorboard>=2.20,<3"],
+        # For keras.callbacks.TensorBoard, --tensorboard of the tools.
+        "tensorboard": ["tensorboard>=2.20,<3"],
         # Peers, for benchmarks/.
         "bench": [
             "foolbox==3.3.4",

@@ -25,7 +25,7 @@ _HOMES = {
     "distillation": ("Distiller", "Feature", "SoftTarget"),
     "errors": ("InputError",),
     "evaluation": ("Report", "evaluate"),
-    "hardening": ("RobustModel", "WeightPerturbation", "objectives"),
+    "hardening": ("BestEpoch", "CatastrophicOverfitting", "RobustModel", "WeightPerturbation", "objectives"),
     "threats": ("L0", "L1", "L2", "Linf", "Threat"),
 }
 _MODULES = ("attacks", "data", "export", "losses", "models", "tflite", *_HOMES)

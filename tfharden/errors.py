@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class TrainingError(RuntimeError):
     """A training that can't go on, told in one line: what happened, where, and what would help."""
+
+
+class TrainingWarning(UserWarning):
+    """What a user should know about a training that goes on, in one line."""

@@ -46,7 +46,13 @@ def main() -> None:
         label_weight=FLAGS.label_weight,
         seed=FLAGS.seed,
     )
-    training.train_and_save(distiller, student, dataset, f"distil {student.name}")
+    settings = options.training_settings()
+    with training.unfinished(FLAGS.output, dataset) as notes:
+        training.train(
+            distiller, dataset.train, f"distil {student.name}", **settings, callbacks=[training.backup(notes)]
+        )
+        training.save_model(student, FLAGS.output)
+    print(training.told(FLAGS.output, student, dataset))
 
 
 def run() -> None:

@@ -3,13 +3,21 @@
 tfharden-harden --dataset=digits --model=cnn --width=32 --epsilon=0.15 --output=saved_models/teacher.keras
 """
 
+import importlib.util
+
+import keras
+import numpy as np
 from absl import flags
 
 import tfharden as th
-from tfharden.tools import options, runner, training
+from tfharden import data
+from tfharden.hardening import BestEpoch, CatastrophicOverfitting, confidence, confidence_table
+from tfharden.inputs import Examples
+from tfharden.tools import methods, options, runner, training
 
 FLAGS = flags.FLAGS
-NATURAL = "natural"
+# Images that single-step training is watched on, and that confidence is measured on; steps of PGD for the latter.
+WATCHED, MEASURED, STEPS = 500, 1000, 20
 
 
 def define_flags() -> None:
@@ -18,24 +26,73 @@ def define_flags() -> None:
     options.define_threat()
     options.define_training(epochs=40)
     options.define_model("cnn", "Architecture to train")
-    flags.DEFINE_enum("objective", "madry", [NATURAL, *th.objectives.BY_NAME], "What training minimises.")
-    options.define_number("alpha", 0.5, "Weight of the clean loss in --objective=goodfellow.", most=1.0)
+    methods.define_flags()
+    flags.DEFINE_integer(
+        "held_out",
+        0,
+        "Training images to hold out: the epoch of the highest accuracy on them under attack is kept. 0: the last.",
+        lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        "overfitting",
+        "stop",
+        ["stop", "fall_back", "ignore"],
+        "What to do when training on one attack step overfits to it: stop with the last good epoch, go on from it with "
+        "PGD of --attack_steps, or nothing.",
+    )
+    flags.DEFINE_string("tensorboard", None, "Folder for TensorBoard.")
     options.define_output("saved_models/hardened.keras", "Path of the trained model.")
 
 
 def main() -> None:
     """What the flags ask for."""
     options.check_output(FLAGS.output, ".keras")
+    if FLAGS.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise th.InputError("--tensorboard needs the package tensorboard: pip install 'tfharden[tensorboard]'")
     dataset = options.dataset()
     model = options.new_or_loaded_model(dataset)
-    attack = objective = None
-    if FLAGS.objective != NATURAL:
-        attack = options.training_attack()
-        objective = th.objectives.get(
-            FLAGS.objective, **({"alpha": FLAGS.alpha} if FLAGS.objective == "goodfellow" else {})
+    examples, held_out = _split(dataset.train)
+    trainer = methods.trainer(model, dataset, len(examples[1]))
+    before = _confidence(model, dataset) if FLAGS.model.endswith(".keras") else None
+    with training.unfinished(FLAGS.output, dataset) as notes:
+        callbacks: list[keras.callbacks.Callback] = []
+        if FLAGS.overfitting != "ignore" and trainer.attack is not None and trainer.attack.steps == 1:
+            watched = data.take(examples, min(WATCHED, len(examples[1])), FLAGS.seed)
+            fall_back = FLAGS.overfitting == "fall_back"
+            callbacks += [CatastrophicOverfitting(*watched, steps=FLAGS.attack_steps, fall_back=fall_back)]
+        callbacks += [BestEpoch(notes / "best.keras")] if held_out else []
+        callbacks += [keras.callbacks.TensorBoard(FLAGS.tensorboard)] if FLAGS.tensorboard else []
+        training.train(
+            trainer,
+            examples,
+            f"{FLAGS.objective} {model.name}",
+            **options.training_settings(),
+            average=FLAGS.average,
+            held_out=held_out,
+            callbacks=[*callbacks, training.backup(notes)],
         )
-    trainer = th.RobustModel(model, attack, objective, seed=FLAGS.seed)
-    training.train_and_save(trainer, model, dataset, f"{FLAGS.objective} {model.name}")
+        training.save_model(model, FLAGS.output)
+    print(training.told(FLAGS.output, model, dataset))
+    measured = {"before": before, "after": _confidence(model, dataset)}
+    print(confidence_table({name: found for name, found in measured.items() if found}))
+
+
+def _split(examples: Examples) -> tuple[Examples, Examples | None]:
+    """Images to train on, and those that --held_out leaves aside."""
+    if not FLAGS.held_out:
+        return examples, None
+    x, y = examples
+    if FLAGS.held_out >= len(y):
+        raise th.InputError(f"--held_out={FLAGS.held_out} leaves none of the {len(y)} training images to train on")
+    order = np.random.default_rng(FLAGS.seed).permutation(len(y))
+    aside, rest = order[: FLAGS.held_out], order[FLAGS.held_out :]
+    return (x[rest], y[rest]), (x[aside], y[aside])
+
+
+def _confidence(model: keras.Model, dataset: data.Dataset) -> th.hardening.Confidence:
+    examples = options.test_examples(dataset)
+    some = data.take(examples, min(MEASURED, len(examples[1])), FLAGS.seed)
+    return confidence(model, *some, th.attacks.PGD(options.threat(), steps=STEPS))
 
 
 def run() -> None:

@@ -187,8 +187,8 @@ def training_attack() -> attacks.PGD:
 
 
 def training_settings() -> dict[str, Any]:
-    """What --epochs, --batch_size and --learning_rate say."""
-    return {name: FLAGS[name].value for name in ("epochs", "batch_size", "learning_rate")}
+    """What --epochs, --batch_size, --learning_rate and --seed say."""
+    return {name: FLAGS[name].value for name in ("epochs", "batch_size", "learning_rate", "seed")}
 
 
 def chosen_attacks(source: data.Dataset) -> list[attacks.Attack]:

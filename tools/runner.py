@@ -3,14 +3,15 @@
 import functools
 import pathlib
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import keras
 import tensorflow as tf
 from absl import app, flags, logging
 
-from tfharden.errors import InputError
+from tfharden.errors import InputError, TrainingError, TrainingWarning
 from tfharden.export import ExportError
 
 QUOTE = "'"  # which absl puts round defaults
@@ -43,8 +44,10 @@ def _guarded(main: Callable[[], None]) -> int:
     keras.utils.set_random_seed(flags.FLAGS.seed)
     tf.config.experimental.enable_op_determinism()
     try:
-        main()
-    except (InputError, ExportError) as error:
+        with warnings.catch_warnings():
+            warnings.showwarning = functools.partial(_warn, warnings.showwarning)
+            main()
+    except (InputError, ExportError, TrainingError) as error:
         _complain(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -62,6 +65,14 @@ def _help(purpose: str) -> str:
                 default = "" if flag.default is None else f" Default: {flag.default_as_str.strip(QUOTE)}."
                 lines.append(f"  --{flag.name}\n      {flag.help}{default}")
     return "\n".join(lines)
+
+
+def _warn(otherwise: Callable[..., None], message: Warning | str, *place: Any, **options: Any) -> None:  # noqa: ANN401
+    """Tells our own warnings in a line, without the place in the code that they come from."""
+    if isinstance(message, TrainingWarning):
+        _complain(str(message))
+    else:
+        otherwise(message, *place, **options)
 
 
 def _complain(message: str) -> None:

@@ -29,6 +29,28 @@ def unfinished(folder: files.Path) -> Iterator[pathlib.Path]:
     shutil.rmtree(notes, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def resumable(folder: files.Path, settings: Mapping[str, Any]) -> Iterator[pathlib.Path]:
+    """Yields a folder for notes from which the same work goes on after a kill; they go when it ends without an error.
+
+    Notes that were made from other settings, or by other versions, are thrown away.
+    """
+    notes = pathlib.Path(folder)
+    record = notes / MARKER
+    if not record.is_file() or record.read_text(encoding="utf-8") != _key(settings):
+        shutil.rmtree(notes, ignore_errors=True)
+        files.write_text(record, _key(settings))
+    yield notes
+    shutil.rmtree(notes, ignore_errors=True)
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings and versions."""
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    told = json.dumps({"settings": settings, "versions": versions}, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
 @dataclasses.dataclass
 class Stages:
     """A folder whose files are made in stages, with a record of what each was made from.
@@ -65,9 +87,7 @@ class Stages:
             outputs: names of the files that `make` writes.
             make: does the work.
         """
-        versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-        told = json.dumps({"settings": settings, "versions": versions}, sort_keys=True, default=str)
-        key = hashlib.sha256(told.encode()).hexdigest()
+        key = _key(settings)
         done = self._record.get(name, {})
         if done.get("key") == key and done.get("outputs") == self._digests(outputs):
             sys.stderr.write(f"{name:<40}   done before, kept\n")

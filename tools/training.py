@@ -1,29 +1,69 @@
-"""What the tools that train share: the schedule, the saved model, a word on how good it is."""
+"""What the tools that train share: the schedule, resuming, the saved model, a word on how good it is."""
 
-import math
+import contextlib
+import pathlib
+from collections.abc import Iterator, Sequence
 
 import keras
 from absl import flags
 
 import tfharden as th
 from tfharden import data, files
+from tfharden.hardening.batches import shuffled
 from tfharden.inputs import Examples
 from tfharden.tools import options
 from tfharden.tools.progress import Progress
+from tfharden.tools.stages import resumable
 
 FLAGS = flags.FLAGS
+# Images that validation takes at a time.
+VALIDATION_BATCH = 256
 
 
 def train(
-    trainer: keras.Model, examples: Examples, label: str, *, epochs: int, batch_size: int, learning_rate: float
+    trainer: th.RobustModel,
+    examples: Examples,
+    label: str,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    average: float = 0.0,
+    held_out: Examples | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    seed: int = 0,
 ) -> None:
-    """Fits with Adam and a cosine schedule to zero, and shows progress."""
-    x, y = examples
-    batch_size = min(batch_size, len(x))
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * math.ceil(len(x) / batch_size))
-    trainer.compile(keras.optimizers.Adam(schedule), metrics=["accuracy"])
+    """Fits with Adam and a cosine schedule to zero, and shows progress.
+
+    Args:
+        trainer: not compiled yet.
+        examples: images and labels to train on.
+        label: of the progress.
+        epochs: passes over them.
+        batch_size: images a step.
+        learning_rate: at the start.
+        average: momentum of the averaged weights, which the model then ends with; 0 for none.
+        held_out: images and labels that every epoch is measured on.
+        callbacks: that see each epoch before it is shown.
+        seed: of the order of the images.
+    """
+    count = len(examples[1])
+    batch_size = min(batch_size, count)
+    updates = getattr(trainer.objective, "replays", 1)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * -(-count // batch_size) * updates)
+    optimizer = keras.optimizers.Adam(schedule, use_ema=average > 0, ema_momentum=average or None)
+    trainer.compile(optimizer, metrics=["accuracy"])
+    swap = [keras.callbacks.SwapEMAWeights()] if average else []
     with Progress(label) as progress:
-        trainer.fit(x, y, epochs=epochs, batch_size=batch_size, verbose=0, callbacks=[_Epochs(progress, epochs)])
+        trainer.fit(
+            shuffled(examples, batch_size, trainer, seed),
+            epochs=epochs,
+            validation_data=held_out,
+            validation_batch_size=VALIDATION_BATCH,
+            shuffle=False,
+            verbose=0,
+            callbacks=[*callbacks, *swap, _Epochs(progress, epochs)],
+        )
 
 
 def save_model(model: keras.Model, path: files.Path) -> None:
@@ -32,16 +72,28 @@ def save_model(model: keras.Model, path: files.Path) -> None:
         model.save(beside)
 
 
-def train_and_save(trainer: keras.Model, model: keras.Model, source: data.Dataset, label: str) -> None:
-    """Trains as the flags say, writes the plain model to --output, and tells how good it is."""
-    train(trainer, source.train, label, **options.training_settings())
-    save_model(model, FLAGS.output)
+def told(path: files.Path, model: keras.Model, source: data.Dataset) -> str:
+    """How good the model is, and the command that tells more."""
     x, y = options.test_examples(source)
     accuracy = (th.KerasClassifier(model, bounds=source.bounds).predict(x) == y).mean()
-    print(f"{FLAGS.output}: {model.count_params()} parameters, clean accuracy {accuracy:.1%} on {len(y)} test images")
-    print(
-        f"robust accuracy: tfharden-evaluate --model={FLAGS.output} --dataset={source.name} --epsilon={FLAGS.epsilon:g}"
+    return (
+        f"{path}: {model.count_params()} parameters, clean accuracy {accuracy:.1%} on {len(y)} test images\n"
+        f"robust accuracy: tfharden-evaluate --model={path} --dataset={source.name} --epsilon={FLAGS.epsilon:g}"
     )
+
+
+@contextlib.contextmanager
+def unfinished(output: files.Path, source: data.Dataset) -> Iterator[pathlib.Path]:
+    """Yields a folder beside the output in the making, with which the same command goes on after a kill."""
+    ignored = {"overwrite", "num_examples"}
+    settings = {name: value for name, value in FLAGS.flag_values_dict().items() if name not in ignored}
+    with resumable(f"{output}.unfinished", settings | {"data": data.sha256(source.train)}) as folder:
+        yield folder
+
+
+def backup(folder: pathlib.Path) -> keras.callbacks.Callback:
+    """Keeps the training's state in `folder` at the end of each epoch, and goes on from it."""
+    return keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)
 
 
 class _Epochs(keras.callbacks.Callback):
@@ -51,5 +103,5 @@ class _Epochs(keras.callbacks.Callback):
         self._epochs = epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        told = ", ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
-        self._progress((epoch + 1) / self._epochs, told)
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
+        self._progress((epoch + 1) / self._epochs, shown)

@@ -161,7 +161,7 @@ def test_one_fixed_source_by_hand():
     model, source, (x, y) = linear(), linear(seed=7), examples()
     before = source.get_weights()
     by_hand, moved = Numpy(model), Numpy(source).fgsm(x, y)
-    trainer = robust(model, None, FixedSources(FGSM(THREAT), [source], loss=Goodfellow(0.3)))
+    trainer = robust(model, None, FixedSources(0.3, make=FGSM(THREAT), sources=[source]))
     trainer.train_on_batch(x, y)
     assert_same_weights(model.get_weights(), by_hand.after_step([(x, y, 0.3), (moved, y, 0.7)]))
     for one, other in zip(source.get_weights(), before, strict=True):
@@ -170,7 +170,7 @@ def test_one_fixed_source_by_hand():
 
 def test_every_source_is_drawn_and_the_model_itself():
     model, sources, (x, y) = linear(), [linear(seed=7), linear(seed=8, softmax=True)], examples()
-    objective = FixedSources(FGSM(THREAT), sources, itself=True)
+    objective = FixedSources(make=FGSM(THREAT), sources=sources, itself=True)
     drawn = [
         objective.attacked(objective.attack, model, tf.constant(x), y, tf.constant([0, step])) for step in range(60)
     ]
@@ -195,7 +195,7 @@ def test_training_never_differentiates_its_sources():
 
     inputs = keras.Input(SHAPE)
     source = keras.Model(inputs, linear(seed=7)(Watched()(inputs)))
-    trainer = robust(linear(), None, FixedSources(FGSM(THREAT), [source]), run_eagerly=True)
+    trainer = robust(linear(), None, FixedSources(make=FGSM(THREAT), sources=[source]), run_eagerly=True)
     trainer.train_on_batch(*examples())
     assert len(backward) == 1
     assert {id(v) for v in trainer.trainable_variables} == {id(v) for v in trainer.model.trainable_variables}
@@ -204,7 +204,7 @@ def test_training_never_differentiates_its_sources():
 def test_fixed_sources_are_saved_with_the_trainer(tmp_path):
     x, y = examples()
     source = linear(seed=7)
-    trainer = robust(linear(), None, FixedSources(FGSM(THREAT), [source], itself=True, loss=Madry()))
+    trainer = robust(linear(), None, FixedSources(0.0, make=FGSM(THREAT), sources=[source], itself=True))
     trainer.fit(x, y, verbose=0)
     trainer.save(tmp_path / "trainer.keras")
     loaded = keras.saving.load_model(tmp_path / "trainer.keras")
@@ -228,9 +228,9 @@ def test_fixed_sources_are_saved_with_the_trainer(tmp_path):
         (lambda: Fast(THREAT, stretch=-1.0), "stretch"),
         (lambda: NFGSM(THREAT, noise=float("inf")), "noise"),
         (lambda: th.objectives.Free(THREAT, replays=0), "replays"),
-        (lambda: FixedSources(FGSM(THREAT), []), "source"),
-        (lambda: FixedSources(FGSM(THREAT), [linear()], label_smoothing=0.1), "label_smoothing"),
-        (lambda: robust(linear(), None, FixedSources(FGSM(THREAT), [linear(classes=4)])), "differ"),
+        (lambda: FixedSources(make=FGSM(THREAT), sources=[]), "source"),
+        (lambda: FixedSources(2.0, make=FGSM(THREAT), sources=[linear()]), "alpha"),
+        (lambda: robust(linear(), None, FixedSources(make=FGSM(THREAT), sources=[linear(classes=4)])), "differ"),
         (lambda: robust(linear(), FGSM(THREAT), Fast(THREAT)), "Fast brings its own attack"),
         (lambda: robust(linear(), FGSM(THREAT), th.objectives.Free(THREAT)), "Free brings its own attack"),
         (lambda: robust(linear(), FGSM(THREAT), settings={"ramp_steps": -1}), "ramp_steps"),
@@ -254,7 +254,7 @@ ALL = {
     "fast": lambda: (None, Fast(THREAT)),
     "n-fgsm": lambda: (None, NFGSM(L2(0.3))),
     "free": lambda: (None, th.objectives.Free(THREAT, replays=3, batch_size=8)),
-    "fixed-sources": lambda: (None, FixedSources(PGD(THREAT, steps=2), [linear(seed=4)])),
+    "fixed-sources": lambda: (None, FixedSources(make=PGD(THREAT, steps=2), sources=[linear(seed=4)])),
 }
 
 

@@ -1,5 +1,7 @@
+import keras
 import numpy as np
 import pytest
+from absl import flags
 from processes import fast, run_tool
 
 
@@ -23,3 +25,26 @@ def npz(tmp_path):
         return f"--dataset=npz:{path}"
 
     return write
+
+
+@pytest.fixture
+def run_here():
+    """Runs a tool in this process, where its work can be watched, and leaves no flags behind."""
+    before = set(flags.FLAGS)
+
+    def prepare(tool):
+        tool.define_flags()
+
+        def main(*arguments):
+            for name in set(flags.FLAGS) - before:
+                flags.FLAGS[name].unparse()
+            flags.FLAGS(["tool", *arguments], known_only=True)
+            keras.utils.set_random_seed(flags.FLAGS.seed)
+            tool.main()
+
+        return main
+
+    yield prepare
+    flags.FLAGS.unparse_flags()
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)

@@ -4,7 +4,6 @@ import json
 
 import keras
 import pytest
-from absl import flags
 from processes import run_tool
 
 from tfharden import attacks, threats
@@ -15,21 +14,8 @@ from tfharden.tools.stages import UNFINISHED
 
 
 @pytest.fixture
-def run():
-    """Runs the tool in this process, where its attacks can be watched, and leaves no flags behind."""
-    before = set(flags.FLAGS)
-    evaluate.define_flags()
-
-    def main(*arguments):
-        flags.FLAGS.unparse_flags()
-        for name in set(flags.FLAGS) - before:
-            flags.FLAGS[name].unparse()
-        flags.FLAGS(["tfharden-evaluate", *arguments], known_only=True)
-        evaluate.main()
-
-    yield main
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
+def run(run_here):
+    return run_here(evaluate)
 
 
 @pytest.fixture

@@ -1,7 +1,21 @@
 """Adversarial training inside `fit`."""
 
 from tfharden.hardening import objectives
+from tfharden.hardening.batches import shuffled
+from tfharden.hardening.best_epoch import BestEpoch
+from tfharden.hardening.confidence import Confidence, confidence, confidence_table
+from tfharden.hardening.overfitting import CatastrophicOverfitting
 from tfharden.hardening.robust_model import RobustModel
 from tfharden.hardening.weight_perturbation import WeightPerturbation
 
-__all__ = ["RobustModel", "WeightPerturbation", "objectives"]
+__all__ = [
+    "BestEpoch",
+    "CatastrophicOverfitting",
+    "Confidence",
+    "RobustModel",
+    "WeightPerturbation",
+    "confidence",
+    "confidence_table",
+    "objectives",
+    "shuffled",
+]

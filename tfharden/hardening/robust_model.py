@@ -171,6 +171,12 @@ class RobustModel(Replicated):
         outcome = Outcome(cross_entropy(adversarial, y), clean, adversarial)
         return self._logs(self._reduce(outcome.loss, sample_weight), outcome, y, sample_weight)
 
+    def retrain_with(self, attack: GradientAttack | None, objective: Objective) -> None:
+        """Goes on with another attack and another objective, which keeps nothing in the trainer."""
+        self.attack = self._given_attack = attack
+        self.objective = objective
+        self.make_train_function(force=True)
+
     def current_attack(self) -> GradientAttack | None:
         """The training attack, with the radius that this step has."""
         if self.attack is None or not self.ramp_steps:
@@ -260,7 +266,7 @@ class RobustModel(Replicated):
     def load_own_variables(self, store: Any) -> None:  # noqa: ANN401
         """What `save_own_variables` saved."""
         generators = self._generators()
-        super().load_own_variables({name: store[name] for name in store.keys() if name not in generators})
+        super().load_own_variables({name: store[name] for name in store.keys() if name not in generators})  # noqa: SIM118
         for name, state in generators.items():
             state.assign(store[name])
 

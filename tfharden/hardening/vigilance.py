@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfharden.errors import TrainingError
+from tfharden.errors import TrainingError, TrainingWarning
 
 # A loss within this share of log(classes) is that of a model that guesses.
 GUESSING = 0.005
@@ -53,5 +53,6 @@ class Vigilance(keras.callbacks.Callback):
         warnings.warn(
             f"after epoch {epoch + 1} the loss is {logs['loss']:.3f}, that of guessing ({guessing:.3f}): the model has "
             f"learnt nothing; let the radius grow (ramp_steps=, --ramp_epochs) or lower the learning rate",
+            TrainingWarning,
             stacklevel=2,
         )

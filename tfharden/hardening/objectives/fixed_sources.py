@@ -14,7 +14,7 @@ from tfharden.attacks import GradientAttack
 from tfharden.classifiers import logits_of, shapes
 from tfharden.configurable import registered
 from tfharden.errors import InputError
-from tfharden.hardening.objectives.base import Forward, Objective, Outcome
+from tfharden.hardening.objectives.base import Forward
 from tfharden.hardening.objectives.goodfellow import Goodfellow
 from tfharden.threats.base import uniform
 
@@ -24,34 +24,30 @@ if TYPE_CHECKING:
 
 @registered
 @dataclasses.dataclass(frozen=True, eq=False)
-class FixedSources(Objective):
-    """A loss on examples made against fixed models, one of them drawn for each batch.
+class FixedSources(Goodfellow):
+    """Goodfellow's loss on examples made against fixed models, one of them drawn for each batch.
 
     With one source, the original model's examples as in Goodfellow, Shlens and Szegedy 2015; with several and
     `itself`, ensemble adversarial training (Tramer et al. 2018). It teaches to resist transferred examples: a model
     trained on fixed examples alone falls to its own gradients as an untrained one does.
 
     Args:
+        alpha: weight of the clean loss, in [0, 1].
         make: the attack on the sources.
         sources: built classifiers for the same images and classes; never changed.
         itself: also draw the model in training, which then is one source among the others.
-        loss: what is made of clean and adversarial images.
     """
 
+    _: dataclasses.KW_ONLY
     make: GradientAttack
     sources: Sequence[keras.Model]
     itself: bool = False
-    loss: Objective = dataclasses.field(default_factory=Goodfellow)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "sources", tuple(self.sources))
         if not self.sources:
             raise InputError("there is no source of adversarial examples: give at least one model")
-        if self.label_smoothing:
-            raise InputError(
-                "label_smoothing belongs to the loss: give FixedSources(loss=Goodfellow(label_smoothing=))"
-            )
 
     @property
     def attack(self) -> GradientAttack:  # noqa: D102
@@ -77,9 +73,6 @@ class FixedSources(Objective):
         drawn = tf.cast(len(makers) * uniform([], seed + 1), tf.int32)
         branches = [lambda maker=maker: attack.perturb(maker, x, y, seed) for maker in makers]
         return tf.switch_case(drawn, branches)
-
-    def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
-        return self.loss(forward, x, x_adversarial, y)
 
 
 def _logits_fn(source: keras.Model, bounds: tuple[float, float]) -> Forward:

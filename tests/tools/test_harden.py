@@ -1,0 +1,144 @@
+"""tfharden-harden: every method from the command line, killed and started again, and what it refuses."""
+
+import keras
+import numpy as np
+import pytest
+from processes import run_tool
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import tfharden as th
+from tfharden.tools import harden, training
+
+TINY = ["--epochs=2", "--attack_steps=2", "--num_examples=40", "--width=2", "--epsilon=0.1"]
+
+
+@pytest.fixture
+def run(run_here):
+    return run_here(harden)
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source.keras"
+    th.models.build("cnn", (8, 8, 1), 10, 2, seed=7).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["natural", *th.objectives.BY_NAME])
+def test_every_method_by_name(name, run, source, tmp_path, capsys, monkeypatch):
+    trainers = []
+    monkeypatch.setattr(training, "train", lambda trainer, *_, train=training.train, **settings: (
+        trainers.append(trainer), train(trainer, *_, **settings)))  # fmt: skip
+    out = tmp_path / "hardened.keras"
+    extra = ["--beta=2", "--alpha=0.25", "--replays=2", "--label_smoothing=0.1"]
+    extra += [f"--sources={source}", "--itself"] if name == "fixed-sources" else []
+    run(*TINY, *extra, f"--objective={name}", f"--output={out}")
+    (trainer,) = trainers
+    assert not out.with_name("hardened.keras.unfinished").exists()
+    for one, other in zip(th.load_model(out).get_weights(), trainer.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    told = capsys.readouterr().out
+    assert f"{out}: {trainer.model.count_params()} parameters" in told
+    assert "after, adversarial" in told
+    objective = trainer.objective
+    if name == "natural":
+        assert trainer.attack is None
+        return
+    assert isinstance(objective, th.objectives.BY_NAME[name])
+    assert objective.label_smoothing == 0.1
+    expected = {"beta": 2.0, "alpha": 0.25, "replays": 2, "batch_size": 64, "itself": True}
+    for setting, value in expected.items():
+        assert getattr(objective, setting, value) == value
+    assert trainer.evaluation_attack == th.attacks.PGD(th.Linf(0.1), steps=2)
+
+
+def test_what_surrounds_training(run, source, tmp_path, monkeypatch, capsys):
+    """Held-out images, averaged weights, perturbed weights, a growing radius, TensorBoard, a model to go on from."""
+    seen = {}
+    monkeypatch.setattr(training, "train", lambda trainer, *arguments, train=training.train, **settings: (
+        seen.update(settings, trainer=trainer), train(trainer, *arguments, **settings)))  # fmt: skip
+    flags = ["--held_out=100", "--average=0.9", "--weight_perturbation=0.01", "--ramp_epochs=1.5"]
+    flags += [f"--model={source}", f"--tensorboard={tmp_path / 'board'}", f"--output={tmp_path / 'hardened.keras'}"]
+    run(*TINY, *flags)
+    trainer = seen["trainer"]
+    assert trainer.weight_perturbation == th.WeightPerturbation(0.01)
+    assert trainer.ramp_steps == round(1.5 * 21)  # 1,397 - 100 images in batches of 64
+    assert int(trainer.steps) == 2 * 21
+    assert len(seen["held_out"][1]) == 100
+    told = capsys.readouterr().out
+    assert "before, clean" in told
+    board = EventAccumulator(str(tmp_path / "board" / "validation")).Reload()
+    written = {*board.Tags()["tensors"]}
+    assert {"epoch_accuracy", "epoch_robust_accuracy", "epoch_loss"} <= written
+    assert len(board.Tensors("epoch_robust_accuracy")) == 2
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
+    out, whole = tmp_path / "killed.keras", tmp_path / "whole.keras"
+    flags = [*TINY, "--epochs=5", "--objective=trades", "--average=0.9", "--ramp_epochs=2", "--held_out=50"]
+    run(*flags, f"--output={whole}")
+
+    def die(self, epoch, logs=None):
+        if epoch == 3:
+            raise Killed
+
+    with monkeypatch.context() as context:
+        context.setattr(training._Epochs, "on_epoch_begin", die)
+        with pytest.raises(Killed):
+            run(*flags, f"--output={out}")
+    assert not out.exists()
+    epochs = []
+    with monkeypatch.context() as context:
+        context.setattr(training._Epochs, "on_epoch_begin", lambda self, epoch, logs=None: epochs.append(epoch))
+        run(*flags, f"--output={out}")
+    assert epochs == [3, 4]
+    models = [keras.saving.load_model(path).get_weights() for path in (out, whole)]
+    for one, other in zip(*models, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_another_command_starts_anew(run, tmp_path, monkeypatch):
+    out, epochs = tmp_path / "model.keras", []
+
+    def note(self, epoch, logs=None):
+        epochs.append(epoch)
+        if epoch == 1:
+            raise Killed
+
+    with monkeypatch.context() as context:
+        context.setattr(training._Epochs, "on_epoch_begin", note)
+        for flags in (TINY, [*TINY, "--learning_rate=0.001"]):
+            with pytest.raises(Killed):
+                run(*flags, f"--output={out}")
+    assert epochs == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--sources=a.keras"], "--sources belong to --objective=fixed-sources"),
+        (["--objective=fixed-sources"], "source"),
+        (["--objective=fixed-sources", "--sources=missing.keras"], "missing.keras: no such file"),
+        (["--held_out=1397"], "--held_out=1397 leaves none of the 1397"),
+        (["--objective=free", "--overfitting=fall_back"], "fall_back"),
+    ],
+)
+def test_flags_that_do_not_go_together(flags, expected, run, tmp_path):
+    out = tmp_path / "model.keras"
+    with pytest.raises(th.InputError, match=expected) as error:
+        run(*TINY, *flags, f"--output={out}")
+    assert "\n" not in str(error.value)
+    assert not out.exists()
+
+
+def test_a_training_that_diverges_ends_with_one_line(tmp_path):
+    out = tmp_path / "model.keras"
+    done = run_tool("harden", *TINY, "--learning_rate=1e30", f"--output={out}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the loss is" in done.stderr.splitlines()[-1]
+    assert "epoch 1, step" in done.stderr.splitlines()[-1]
+    assert not out.exists()
