@@ -56,7 +56,7 @@ def main() -> None:
     before = _confidence(model, dataset) if FLAGS.model.endswith(".keras") else None
     with training.unfinished(FLAGS.output, dataset) as notes:
         callbacks: list[keras.callbacks.Callback] = []
-        if FLAGS.overfitting != "ignore" and trainer.attack is not None and trainer.attack.steps == 1:
+        if FLAGS.overfitting != "ignore" and _may_overfit(trainer):
             watched = data.take(examples, min(WATCHED, len(examples[1])), FLAGS.seed)
             fall_back = FLAGS.overfitting == "fall_back"
             callbacks += [CatastrophicOverfitting(*watched, steps=FLAGS.attack_steps, fall_back=fall_back)]
@@ -75,6 +75,12 @@ def main() -> None:
     print(training.told(FLAGS.output, model, dataset))
     measured = {"before": before, "after": _confidence(model, dataset)}
     print(confidence_table({name: found for name, found in measured.items() if found}))
+
+
+def _may_overfit(trainer: th.RobustModel) -> bool:
+    """Whether it learns from one step against itself; who learns from others falls to PGD from the start."""
+    fixed = isinstance(trainer.objective, th.objectives.FixedSources)
+    return trainer.attack is not None and trainer.attack.steps == 1 and not fixed
 
 
 def _split(examples: Examples) -> tuple[Examples, Examples | None]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfharden.attacks import PGD
 from tfharden.classifiers import KerasClassifier, shapes
-from tfharden.errors import InputError
+from tfharden.errors import InputError, TrainingWarning
 from tfharden.hardening.objectives.base import Objective, check_share
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.inputs import check_images, check_labels
@@ -103,6 +103,7 @@ class CatastrophicOverfitting(keras.callbacks.Callback):
             f"catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD fell from {self._best:.1%} to "
             f"{accuracy:.1%}; the weights are those of epoch {good.epoch + 1} again, and training "
             f"{f'goes on with PGD of {self.steps} steps' if goes_on else 'stops'}",
+            TrainingWarning,
             stacklevel=2,
         )
         if goes_on:

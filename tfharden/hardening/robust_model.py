@@ -175,6 +175,8 @@ class RobustModel(Replicated):
         """Goes on with another attack and another objective, which keeps nothing in the trainer."""
         self.attack = self._given_attack = attack
         self.objective = objective
+        # What evaluation attacks with stays, so that its numbers can be compared, in a loaded trainer too.
+        self._given_evaluation = self.evaluation_attack
         self.make_train_function(force=True)
 
     def current_attack(self) -> GradientAttack | None:

@@ -1,0 +1,123 @@
+"""PGD-7 training beside its floor and beside ART's trainer: the speed part of benchmarks/hardening.py."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+import tfharden as th
+from tfharden import losses
+from tfharden.inputs import Examples
+
+EPSILON, STEPS, STEP_SIZE, BATCH, RATE = 0.3, 7, 0.1, 128, 1e-3
+CALLS, GRAPH = "7 gradients and a training step, a call each", "the same in one graph"
+
+
+def network() -> keras.Model:
+    """Four convolutions and two dense layers, 503,658 parameters."""
+    inputs = x = keras.Input((28, 28, 1), name="image")
+    for channels, size, stride in ((32, 3, 1), (32, 4, 2), (64, 3, 1), (64, 4, 2)):
+        x = layers.Conv2D(channels, size, stride, padding="same", activation="relu")(x)
+    x = layers.Dense(128, activation="relu")(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(10)(x))
+
+
+def floors(examples: Examples) -> dict[str, Callable[[], None]]:
+    """What no PGD-7 training can be faster than: its gradients, and its updates of the weights, with nothing else."""
+    model, optimizer = network(), keras.optimizers.Adam(RATE)
+    optimizer.build(model.trainable_variables)
+
+    def gradient(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            values = losses.cross_entropy(model(x, training=False), y)
+        return tape.gradient(values, x)
+
+    def update(x: tf.Tensor, y: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(losses.cross_entropy(model(x, training=True), y))
+        variables = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+    def whole(x: tf.Tensor, y: tf.Tensor) -> None:
+        # Each gradient is taken at the last one's result, so that they can't be computed side by side or only once.
+        loop = {"maximum_iterations": STEPS, "parallel_iterations": 1}
+        (moved,) = tf.while_loop(lambda _: True, lambda moved: (x + 0.0 * gradient(moved, y),), (x,), **loop)
+        update(moved, y)
+
+    signature = [tf.TensorSpec([None, 28, 28, 1]), tf.TensorSpec([None], tf.int32)]
+    gradient_call, update_call, whole_call = (
+        tf.function(function, input_signature=signature, autograph=False) for function in (gradient, update, whole)
+    )
+    batches = list(tf.data.Dataset.from_tensor_slices(examples).batch(BATCH))
+
+    def calls() -> None:
+        for x, y in batches:
+            for _ in range(STEPS):
+                gradient_call(x, y)
+            update_call(x, y)
+
+    def graph() -> None:
+        for x, y in batches:
+            whole_call(x, y)
+
+    return {CALLS: calls, GRAPH: graph}
+
+
+def ours(examples: Examples, **settings: object) -> Callable[[], None]:
+    """An epoch of `fit`."""
+    trainer = th.RobustModel(network(), th.attacks.PGD(th.Linf(EPSILON), steps=STEPS, step_size=STEP_SIZE), **settings)
+    trainer.compile(keras.optimizers.Adam(RATE))
+    dataset = tf.data.Dataset.from_tensor_slices(examples).batch(BATCH).cache()
+    return lambda: trainer.fit(dataset, shuffle=False, verbose=0)
+
+
+def art(examples: Examples) -> Callable[[], None]:
+    """An epoch of ART's AdversarialTrainerMadryPGD."""
+    from art.defences.trainer import AdversarialTrainerMadryPGD  # noqa: PLC0415 - seconds to import
+    from art.estimators.classification import TensorFlowV2Classifier  # noqa: PLC0415
+
+    x, y = examples
+    classifier = TensorFlowV2Classifier(
+        network(),
+        nb_classes=10,
+        input_shape=(28, 28, 1),
+        loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=keras.optimizers.Adam(RATE),
+        clip_values=(0, 1),
+    )
+    trainer = AdversarialTrainerMadryPGD(
+        classifier, nb_epochs=1, batch_size=BATCH, eps=EPSILON, eps_step=STEP_SIZE, max_iter=STEPS, num_random_init=1
+    )
+    return lambda: trainer.fit(x, np.eye(10, dtype=np.float32)[y])
+
+
+def rows(examples: Examples, rounds: int, peers: bool = True) -> list[list[str]]:
+    """A row a trainer: images a second, and time in that of each floor in the same turn; medians over the turns."""
+    runs = floors(examples) | {
+        "tfharden, `RobustModel.fit`": ours(examples),
+        "tfharden, with weight perturbation": ours(examples, weight_perturbation=th.WeightPerturbation(0.01)),
+    }
+    if peers:
+        runs["ART, `AdversarialTrainerMadryPGD`"] = art(examples)
+    for run in runs.values():
+        run()  # compiles
+    seconds: dict[str, list[float]] = {label: [] for label in runs}
+    for _ in range(rounds):
+        for label, run in runs.items():
+            began = time.perf_counter()
+            run()
+            seconds[label].append(time.perf_counter() - began)
+    found = []
+    for label, times in seconds.items():
+        ratios = [
+            f"{statistics.median(base / spent for base, spent in zip(seconds[floor], times, strict=True)):.2f}"
+            for floor in (CALLS, GRAPH)
+        ]
+        found.append([label, f"{len(examples[1]) / statistics.median(times):,.0f}", *ratios])
+        print(found[-1], flush=True)
+    return found
