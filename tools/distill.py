@@ -6,7 +6,7 @@ tfharden-distill --teacher=saved_models/teacher.keras --model=cnn --width=12 --o
 from absl import flags
 
 import tfharden as th
-from tfharden.tools import options, runner, training
+from tfharden.tools import options, runner, strategy, training
 
 FLAGS = flags.FLAGS
 
@@ -27,32 +27,35 @@ def define_flags() -> None:
     flags.register_validator(
         "features", lambda pairs: all(pair.count(":") == 1 for pair in pairs), "--features are pairs student:teacher"
     )
+    strategy.define_flags()
     options.define_output("saved_models/student.keras", "Path of the student.")
 
 
 def main() -> None:
     """What the flags ask for."""
     options.check_output(FLAGS.output, ".keras")
-    dataset = options.dataset()
-    teacher = th.load_model(FLAGS.teacher)
-    options.check_fit(teacher, dataset)
-    student = options.new_or_loaded_model(dataset)
-    features = [th.Feature(*pair.split(":"), weight=FLAGS.feature_weight) for pair in FLAGS.features]
-    distiller = th.Distiller(
-        student,
-        teacher,
-        [th.SoftTarget(FLAGS.temperature), *features],
-        options.training_attack(),
-        label_weight=FLAGS.label_weight,
-        seed=FLAGS.seed,
-    )
-    settings = options.training_settings()
-    with training.unfinished(FLAGS.output, dataset) as notes:
-        training.train(
-            distiller, dataset.train, f"distil {student.name}", **settings, callbacks=[training.backup(notes)]
+    with strategy.scope():
+        dataset = options.dataset()
+        teacher = th.load_model(FLAGS.teacher)
+        options.check_fit(teacher, dataset)
+        student = options.new_or_loaded_model(dataset)
+        features = [th.Feature(*pair.split(":"), weight=FLAGS.feature_weight) for pair in FLAGS.features]
+        distiller = th.Distiller(
+            student,
+            teacher,
+            [th.SoftTarget(FLAGS.temperature), *features],
+            options.training_attack(),
+            label_weight=FLAGS.label_weight,
+            seed=FLAGS.seed,
         )
-        training.save_model(student, FLAGS.output)
-    print(training.told(FLAGS.output, student, dataset))
+        settings = options.training_settings()
+        with training.unfinished(FLAGS.output, dataset) as notes:
+            settings["callbacks"] = [training.backup(notes)]
+            training.train(distiller, dataset.train, f"distil {student.name}", **settings)
+            if strategy.is_chief():
+                training.save_model(student, FLAGS.output)
+    if strategy.is_chief():
+        print(training.told(FLAGS.output, student, dataset))
 
 
 def run() -> None:

@@ -13,7 +13,7 @@ import tfharden as th
 from tfharden import data
 from tfharden.hardening import BestEpoch, CatastrophicOverfitting, confidence, confidence_table
 from tfharden.inputs import Examples
-from tfharden.tools import methods, options, runner, training
+from tfharden.tools import methods, options, runner, strategy, training
 
 FLAGS = flags.FLAGS
 # Images that single-step training is watched on, and that confidence is measured on; steps of PGD for the latter.
@@ -27,6 +27,7 @@ def define_flags() -> None:
     options.define_training(epochs=40)
     options.define_model("cnn", "Architecture to train")
     methods.define_flags()
+    strategy.define_flags()
     flags.DEFINE_integer(
         "held_out",
         0,
@@ -49,19 +50,32 @@ def main() -> None:
     options.check_output(FLAGS.output, ".keras")
     if FLAGS.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise th.InputError("--tensorboard needs the package tensorboard: pip install 'tfharden[tensorboard]'")
-    dataset = options.dataset()
-    model = options.new_or_loaded_model(dataset)
+    with strategy.scope():
+        dataset = options.dataset()
+        model = options.new_or_loaded_model(dataset)
+        before = _confidence(model, dataset) if FLAGS.model.endswith(".keras") else None
+        _train(model, dataset)
+    if not strategy.is_chief():
+        return
+    print(training.told(FLAGS.output, model, dataset))
+    measured = {"before": before, "after": _confidence(model, dataset)}
+    print(confidence_table({name: found for name, found in measured.items() if found}))
+
+
+def _train(model: keras.Model, dataset: data.Dataset) -> None:
+    """Trains, and writes the model unless another worker does."""
     examples, held_out = _split(dataset.train)
     trainer = methods.trainer(model, dataset, len(examples[1]))
-    before = _confidence(model, dataset) if FLAGS.model.endswith(".keras") else None
     with training.unfinished(FLAGS.output, dataset) as notes:
         callbacks: list[keras.callbacks.Callback] = []
         if FLAGS.overfitting != "ignore" and _may_overfit(trainer):
             watched = data.take(examples, min(WATCHED, len(examples[1])), FLAGS.seed)
             fall_back = FLAGS.overfitting == "fall_back"
-            callbacks += [CatastrophicOverfitting(*watched, steps=FLAGS.attack_steps, fall_back=fall_back)]
-        callbacks += [BestEpoch(notes / "best.keras")] if held_out else []
-        callbacks += [keras.callbacks.TensorBoard(FLAGS.tensorboard)] if FLAGS.tensorboard else []
+            callbacks.append(CatastrophicOverfitting(*watched, steps=FLAGS.attack_steps, fall_back=fall_back))
+        if held_out:
+            callbacks.append(BestEpoch(notes / "best.keras"))
+        if FLAGS.tensorboard and strategy.is_chief():
+            callbacks.append(keras.callbacks.TensorBoard(FLAGS.tensorboard))
         training.train(
             trainer,
             examples,
@@ -71,10 +85,8 @@ def main() -> None:
             held_out=held_out,
             callbacks=[*callbacks, training.backup(notes)],
         )
-        training.save_model(model, FLAGS.output)
-    print(training.told(FLAGS.output, model, dataset))
-    measured = {"before": before, "after": _confidence(model, dataset)}
-    print(confidence_table({name: found for name, found in measured.items() if found}))
+        if strategy.is_chief():
+            training.save_model(model, FLAGS.output)
 
 
 def _may_overfit(trainer: th.RobustModel) -> bool:

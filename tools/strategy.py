@@ -23,7 +23,7 @@ def define_flags() -> None:
         "strategy",
         NONE,
         [NONE, MIRRORED, MULTIWORKER],
-        "What shares each batch: nothing, the GPUs of this machine (mirrored), or several workers that all run the same "
+        "What shares each batch: nothing, the GPUs of this machine (mirrored), or several workers that all run this "
         "command (multiworker); these find each other by the environment variable TF_CONFIG, and the first writes.",
     )
 

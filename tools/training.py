@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import tempfile
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -11,7 +12,7 @@ import tfharden as th
 from tfharden import data, files
 from tfharden.hardening.batches import shuffled
 from tfharden.inputs import Examples
-from tfharden.tools import options
+from tfharden.tools import options, strategy
 from tfharden.tools.progress import Progress
 from tfharden.tools.stages import resumable
 
@@ -84,7 +85,14 @@ def told(path: files.Path, model: keras.Model, source: data.Dataset) -> str:
 
 @contextlib.contextmanager
 def unfinished(output: files.Path, source: data.Dataset) -> Iterator[pathlib.Path]:
-    """Yields a folder beside the output in the making, with which the same command goes on after a kill."""
+    """Yields a folder beside the output in the making, with which the same command goes on after a kill.
+
+    Several workers start anew: stopped in different epochs they could not go on together.
+    """
+    if FLAGS.strategy == strategy.MULTIWORKER:
+        with tempfile.TemporaryDirectory() as folder:
+            yield pathlib.Path(folder)
+        return
     ignored = {"overwrite", "num_examples"}
     settings = {name: value for name, value in FLAGS.flag_values_dict().items() if name not in ignored}
     with resumable(f"{output}.unfinished", settings | {"data": data.sha256(source.train)}) as folder:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from robust_examples import (
+    CLASSES,
     RATE,
     SHAPE,
     THREAT,
@@ -99,7 +100,7 @@ def drawn(strategy):
         return trainer
 
     x = np.full((15, *SHAPE), np.linspace(0.3, 0.7, 15, dtype=np.float32).reshape(-1, 1, 1, 1))
-    _, done = fitted(strategy, make, x, np.zeros(15, np.int32), batch_size=6, shuffle=True)
+    _, done = fitted(strategy, make, x, np.arange(15) % CLASSES, batch_size=6, shuffle=True)
     done["order"] = [np.round((clean[:, 0, 0, 0] - 0.3) / 0.4 * 14).astype(int) for clean, _ in seen]
     done["starts"] = [(adversarial - clean)[0] for clean, adversarial in seen]
     return done

@@ -1,9 +1,16 @@
 """tfharden-harden: every method from the command line, killed and started again, and what it refuses."""
 
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
-from processes import run_tool
+from processes import ROOT, run_tool
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tfharden as th
@@ -142,3 +149,46 @@ def test_a_training_that_diverges_ends_with_one_line(tmp_path):
     assert "the loss is" in done.stderr.splitlines()[-1]
     assert "epoch 1, step" in done.stderr.splitlines()[-1]
     assert not out.exists()
+
+
+def test_two_workers_write_one_model(tmp_path):
+    """As two shells would start them."""
+    ports = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            listening = stack.enter_context(socket.socket())
+            listening.bind(("127.0.0.1", 0))
+            ports.append(listening.getsockname()[1])
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    outs = [tmp_path / f"{name}.keras" for name in ("first", "second")]
+    flags = [*TINY, "--epochs=1", "--held_out=100", "--strategy=multiworker"]
+
+    def start(index):
+        environment = os.environ | {
+            "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        }
+        command = [
+            sys.executable,
+            ROOT / "tools" / "harden.py",
+            *flags,
+            "--strategy=multiworker",
+            f"--output={outs[index]}",
+        ]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    workers = [start(index) for index in range(2)]
+    try:
+        told = [worker.communicate(timeout=120) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], told
+    assert f"{outs[0]}: " in told[0][0]
+    assert told[1][0] == ""
+    assert [path.exists() for path in outs] == [True, False]
+
+
+def test_a_cluster_that_is_not_told(tmp_path):
+    done = run_tool("harden", *TINY, "--strategy=multiworker", f"--output={tmp_path / 'model.keras'}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "TF_CONFIG" in done.stderr.splitlines()[-1]

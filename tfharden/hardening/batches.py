@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from tfharden.hardening.replicas import check_shares
 from tfharden.hardening.robust_model import RobustModel
 from tfharden.inputs import Examples
 
@@ -21,13 +22,17 @@ def shuffled(examples: Examples, batch_size: int, trainer: RobustModel, seed: in
         batch_size: images a step, of all replicas together.
         trainer: that is to be trained.
         seed: of the orders.
+
+    Raises:
+        InputError: a batch that leaves a replica without images.
     """
     images, labels = examples
     count = len(labels)
+    check_shares(count, batch_size, trainer.distribute_strategy.num_replicas_in_sync)
     steps = -(-count // batch_size)
 
     def order() -> Iterator[np.ndarray]:
-        epoch = int(trainer.steps) // steps
+        epoch = int(trainer.steps.numpy()) // steps
         yield np.random.default_rng([seed, epoch]).permutation(count)
 
     indices = tf.data.Dataset.from_generator(order, output_signature=tf.TensorSpec([count], tf.int64)).unbatch()

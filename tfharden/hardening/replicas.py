@@ -52,28 +52,21 @@ class Replicated(keras.Model):
             InputError: the last batch of arrays has too few images for the replicas.
         """
         if hasattr(x, "shape"):
-            self._check_shares(math.floor(len(x) * (1 - validation_split)), batch_size or BATCH_SIZE)
+            replicas = self.distribute_strategy.num_replicas_in_sync
+            check_shares(math.floor(len(x) * (1 - validation_split)), batch_size or BATCH_SIZE, replicas)
         if self._on_several_workers():
             self._agree_on_order()
         return super().fit(x, y, batch_size=batch_size, validation_split=validation_split, **kwargs)
-
-    def _check_shares(self, count: int, batch_size: int) -> None:
-        """A replica without images has no gradient, and BatchNormalization fails on it."""
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        for size in {min(count, batch_size), count % batch_size} - {0}:
-            # Every replica but the last ones takes as many as an even share, rounded up.
-            if math.ceil(size / replicas) * (replicas - 1) >= size:
-                raise InputError(
-                    f"{count} images in batches of {batch_size} make a batch of {size}, which leaves some of the "
-                    f"{replicas} replicas without images: choose another batch_size"
-                )
 
     def _agree_on_order(self) -> None:
         """Keras shuffles arrays on every worker, by TensorFlow's seed: it has to be one, or shares would overlap."""
         mine = random.randrange(2**31)
         strategy = self.distribute_strategy
-        seeds = tf.function(lambda: strategy.gather(strategy.run(lambda: tf.constant([mine])), axis=0))()
-        tf.random.set_seed(int(seeds[0]))
+
+        def gathered() -> tf.Tensor:
+            return strategy.gather(strategy.run(lambda: tf.constant([mine])), axis=0)
+
+        tf.random.set_seed(int(tf.function(gathered, autograph=False)()[0]))
 
     def _make_function(self, step_function: Callable[[Any], dict[str, tf.Tensor]]) -> Callable:
         """Keras takes the mean of logs over workers by their first axis, which scalars don't have."""
@@ -109,3 +102,18 @@ class Replicated(keras.Model):
             isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
             and strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)  # which are this worker's
         )
+
+
+def check_shares(count: int, batch_size: int, replicas: int) -> None:
+    """Refuses `count` images in batches that leave a replica without any: it has no gradient to give.
+
+    Raises:
+        InputError: so it would be.
+    """
+    for size in {min(count, batch_size), count % batch_size} - {0}:
+        # Every replica takes as many as an even share, rounded up, while there are any.
+        if math.ceil(size / replicas) * (replicas - 1) >= size:
+            raise InputError(
+                f"{count} images in batches of {batch_size} make a batch of {size}, which leaves some of the "
+                f"{replicas} replicas without images: choose another batch_size"
+            )

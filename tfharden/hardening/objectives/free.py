@@ -52,7 +52,7 @@ class Free(Madry):
             shape=(self.batch_size, *trainer.model.input_shape[1:]),
             initializer="zeros",
             trainable=False,
-            aggregation="only_first_replica",
+            aggregation="none",
             name="perturbation",
         )
 
