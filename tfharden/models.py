@@ -7,6 +7,7 @@ they are dense), which feature losses refer to, and its last layer `logits`.
 from collections.abc import Callable
 
 import keras
+import numpy as np
 from keras import layers
 
 from tfharden.errors import InputError
@@ -30,6 +31,27 @@ def cnn(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "c
     x = _halve(_conv(x, 3 * width // 2, "conv2"), "pool2")
     x = _halve(_conv(x, 2 * width, "conv3"), "pool3")
     x = layers.Flatten(name="flatten")(x)
+    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
+
+
+def threshold(input_shape: Shape, num_classes: int, width: int = 32, *, name: str = "threshold") -> keras.Model:
+    """Two strided 4x4 convolutions and a dense layer behind pixels cut at learnt thresholds, for nearly binary images.
+
+    On MNIST, networks that become robust in Linf learn to threshold each pixel first (Madry et al. 2018, appendix C).
+    Here 1x1 convolutions with ReLU do so from the start, for values in [0, 1]: four that rise from 0.25, 0.35, 0.45 and
+    0.55 on, and four that fall up to 0.2 above those. They are trained as all else, and slopes are moderate, so that
+    attacks find gradients.
+    """
+    inputs = keras.Input(input_shape, name="image")
+    edges = np.repeat([0.25, 0.35, 0.45, 0.55], input_shape[-1])
+    channels = np.tile(np.eye(input_shape[-1]), 4)
+    cut = layers.Conv2D(2 * len(edges), 1, activation="relu", name="thresholds")
+    x = cut(inputs)
+    kernel = 2 * np.concatenate([channels, -channels], axis=1)
+    cut.set_weights([kernel[None, None], 2 * np.concatenate([-edges, edges + 0.2])])
+    x = layers.Conv2D(width, 4, 2, padding="same", activation="relu", name="conv1")(x)
+    x = layers.Conv2D(2 * width, 4, 2, padding="same", activation="relu", name="conv2")(x)
+    x = layers.Dense(4 * width, activation="relu", name="hidden")(layers.Flatten(name="flatten")(x))
     return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
 
 
@@ -73,7 +95,13 @@ def resnet(input_shape: Shape, num_classes: int, width: int = 16, *, name: str =
     return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
 
 
-BY_NAME: dict[str, Callable[..., keras.Model]] = {"cnn": cnn, "mlp": mlp, "depthwise": depthwise, "resnet": resnet}
+BY_NAME: dict[str, Callable[..., keras.Model]] = {
+    "cnn": cnn,
+    "threshold": threshold,
+    "mlp": mlp,
+    "depthwise": depthwise,
+    "resnet": resnet,
+}
 
 
 def build(

@@ -27,6 +27,7 @@ def define_flags() -> None:
     options.define_training(epochs=40)
     options.define_model("cnn", "Architecture to train")
     methods.define_flags()
+    methods.define_augmentation()
     strategy.define_flags()
     flags.DEFINE_integer(
         "held_out",
@@ -83,6 +84,7 @@ def _train(model: keras.Model, dataset: data.Dataset) -> None:
             **options.training_settings(),
             average=FLAGS.average,
             held_out=held_out,
+            augment=methods.augmentation(),
             callbacks=[*callbacks, training.backup(notes)],
         )
         if strategy.is_chief():

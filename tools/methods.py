@@ -7,6 +7,7 @@ from absl import flags
 
 import tfharden as th
 from tfharden import data
+from tfharden.hardening.augmentation import Affine
 from tfharden.tools import options
 
 FLAGS = flags.FLAGS
@@ -29,6 +30,20 @@ def define_flags() -> None:
     options.define_number(
         "average", 0.0, "Momentum of the average of the weights (0.999, say); 0 for none.", most=0.9999
     )
+
+
+def define_augmentation() -> None:
+    """--rotation, --zoom, --shear, --shift, --contrast."""
+    options.define_number("rotation", 0.0, "Training images are turned at random by up to so many degrees.")
+    for name, what in (("zoom", "zoomed"), ("shear", "sheared"), ("shift", "shifted")):
+        options.define_number(name, 0.0, f"Training images are {what} at random by up to this share.", most=1.0)
+    options.define_number("contrast", 1.0, "Factor that gives images the contrast back which moving them takes.")
+
+
+def augmentation() -> Affine | None:
+    """What --rotation, --zoom, --shear, --shift and --contrast say."""
+    limits = {name: FLAGS[name].value for name in ("rotation", "zoom", "shear", "shift")}
+    return Affine(**limits, contrast=FLAGS.contrast) if any(limits.values()) else None
 
 
 def trainer(model: keras.Model, source: data.Dataset, count: int) -> th.RobustModel:

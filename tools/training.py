@@ -10,6 +10,7 @@ from absl import flags
 
 import tfharden as th
 from tfharden import data, files
+from tfharden.hardening.augmentation import Affine
 from tfharden.hardening.batches import shuffled
 from tfharden.inputs import Examples
 from tfharden.tools import options, strategy
@@ -31,6 +32,7 @@ def train(
     learning_rate: float,
     average: float = 0.0,
     held_out: Examples | None = None,
+    augment: Affine | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int = 0,
 ) -> None:
@@ -45,6 +47,7 @@ def train(
         learning_rate: at the start.
         average: momentum of the averaged weights, which the model then ends with; 0 for none.
         held_out: images and labels that every epoch is measured on.
+        augment: moves the images that are trained on.
         callbacks: that see each epoch before it is shown.
         seed: of the order of the images.
     """
@@ -57,7 +60,7 @@ def train(
     swap = [keras.callbacks.SwapEMAWeights()] if average else []
     with Progress(label) as progress:
         trainer.fit(
-            shuffled(examples, batch_size, trainer, seed),
+            shuffled(examples, batch_size, trainer, seed, augment),
             epochs=epochs,
             validation_data=held_out,
             validation_batch_size=VALIDATION_BATCH,
@@ -110,6 +113,12 @@ class _Epochs(keras.callbacks.Callback):
         self._progress = progress
         self._epochs = epochs
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._progress((self._epoch + batch / self.params["steps"]) / self._epochs)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
-        self._progress((epoch + 1) / self._epochs, shown)
+        self._progress((epoch + 1) / self._epochs, f"epoch {epoch + 1} of {self._epochs}: {shown}")

@@ -89,7 +89,10 @@ def test_a_killed_training_goes_on_and_ends_the_same(run, tmp_path, monkeypatch)
     flags = [*TINY, "--epochs=5", "--objective=trades", "--average=0.9", "--ramp_epochs=2", "--held_out=50"]
     run(*flags, f"--output={whole}")
 
+    begin = training._Epochs.on_epoch_begin
+
     def die(self, epoch, logs=None):
+        begin(self, epoch)
         if epoch == 3:
             raise Killed
 
@@ -100,7 +103,11 @@ def test_a_killed_training_goes_on_and_ends_the_same(run, tmp_path, monkeypatch)
     assert not out.exists()
     epochs = []
     with monkeypatch.context() as context:
-        context.setattr(training._Epochs, "on_epoch_begin", lambda self, epoch, logs=None: epochs.append(epoch))
+        context.setattr(
+            training._Epochs,
+            "on_epoch_begin",
+            lambda self, epoch, logs=None: (epochs.append(epoch), begin(self, epoch)),
+        )
         run(*flags, f"--output={out}")
     assert epochs == [3, 4]
     models = [keras.saving.load_model(path).get_weights() for path in (out, whole)]
@@ -111,7 +118,10 @@ def test_a_killed_training_goes_on_and_ends_the_same(run, tmp_path, monkeypatch)
 def test_another_command_starts_anew(run, tmp_path, monkeypatch):
     out, epochs = tmp_path / "model.keras", []
 
+    begin = training._Epochs.on_epoch_begin
+
     def note(self, epoch, logs=None):
+        begin(self, epoch)
         epochs.append(epoch)
         if epoch == 1:
             raise Killed

@@ -1,6 +1,7 @@
 """Adversarial training inside `fit`."""
 
 from tfharden.hardening import objectives
+from tfharden.hardening.augmentation import Affine
 from tfharden.hardening.batches import shuffled
 from tfharden.hardening.best_epoch import BestEpoch
 from tfharden.hardening.confidence import Confidence, confidence, confidence_table
@@ -9,6 +10,7 @@ from tfharden.hardening.robust_model import RobustModel
 from tfharden.hardening.weight_perturbation import WeightPerturbation
 
 __all__ = [
+    "Affine",
     "BestEpoch",
     "CatastrophicOverfitting",
     "Confidence",

@@ -1,6 +1,6 @@
 """Training data whose order follows from the seed and from how far the training has come."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,13 @@ from tfharden.hardening.robust_model import RobustModel
 from tfharden.inputs import Examples
 
 
-def shuffled(examples: Examples, batch_size: int, trainer: RobustModel, seed: int = 0) -> tf.data.Dataset:
+def shuffled(
+    examples: Examples,
+    batch_size: int,
+    trainer: RobustModel,
+    seed: int = 0,
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+) -> tf.data.Dataset:
     """Batches `(images, labels)` for `trainer.fit`, in another order in each epoch.
 
     `fit` shuffles arrays by a generator that a resumed training starts anew. Here the order of an epoch is a function
@@ -21,7 +27,8 @@ def shuffled(examples: Examples, batch_size: int, trainer: RobustModel, seed: in
         examples: images `[n, ...]` and labels `[n]`.
         batch_size: images a step, of all replicas together.
         trainer: that is to be trained.
-        seed: of the orders.
+        seed: of the orders, and of what `augment` does.
+        augment: what is done to the images `[batch, ...]`, by a seed, int32 [2]: `Affine(...)`, say.
 
     Raises:
         InputError: a batch that leaves a replica without images.
@@ -31,12 +38,16 @@ def shuffled(examples: Examples, batch_size: int, trainer: RobustModel, seed: in
     check_shares(count, batch_size, trainer.distribute_strategy.num_replicas_in_sync)
     steps = -(-count // batch_size)
 
-    def order() -> Iterator[np.ndarray]:
-        epoch = int(trainer.steps.numpy()) // steps
-        yield np.random.default_rng([seed, epoch]).permutation(count)
+    def order() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        random = np.random.default_rng([seed, int(trainer.steps.numpy()) // steps])
+        yield random.permutation(count), random.integers(2**31, size=count, dtype=np.int32)
 
-    indices = tf.data.Dataset.from_generator(order, output_signature=tf.TensorSpec([count], tf.int64)).unbatch()
+    def look_up(chosen: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        found = tf.ensure_shape(tf.gather(images, chosen), [None, *images.shape[1:]])
+        return found if augment is None else augment(found, tf.stack([draws[0], 0])), tf.gather(labels, chosen)
+
+    whole = tuple(tf.TensorSpec([count], kind) for kind in (tf.int64, tf.int32))
     # Batched before the images are looked up, so that TensorFlow sees the size of a batch and can share it out among
     # workers.
-    batches = indices.batch(batch_size).map(lambda chosen: (tf.gather(images, chosen), tf.gather(labels, chosen)))
+    batches = tf.data.Dataset.from_generator(order, output_signature=whole).unbatch().batch(batch_size).map(look_up)
     return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
