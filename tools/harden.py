@@ -82,6 +82,7 @@ def _train(model: keras.Model, dataset: data.Dataset) -> None:
             examples,
             f"{FLAGS.objective} {model.name}",
             **options.training_settings(),
+            warmup_epochs=FLAGS.warmup_epochs,
             average=FLAGS.average,
             held_out=held_out,
             augment=methods.augmentation(),

@@ -15,7 +15,7 @@ NATURAL = "natural"
 
 
 def define_flags() -> None:
-    """--objective and what belongs to the objectives, --weight_perturbation, --ramp_epochs, --average."""
+    """--objective and its settings, --weight_perturbation, --ramp_epochs, --warmup_epochs, --average."""
     flags.DEFINE_enum("objective", "madry", [NATURAL, *th.objectives.BY_NAME], "What training minimises, and on what.")
     options.define_number("alpha", 0.5, "Weight of the clean loss in --objective=goodfellow.", most=1.0)
     options.define_number("beta", 6.0, "Weight of the divergence in --objective=trades and mart.")
@@ -27,6 +27,7 @@ def define_flags() -> None:
         "weight_perturbation", 0.0, "Gamma of adversarial weight perturbation (0.005 to 0.01); 0 for none.", most=0.99
     )
     options.define_number("ramp_epochs", 0.0, "Epochs in which the radius grows from zero to --epsilon.")
+    options.define_number("warmup_epochs", 0.0, "Epochs in which the learning rate rises from zero.")
     options.define_number(
         "average", 0.0, "Momentum of the average of the weights (0.999, say); 0 for none.", most=0.9999
     )

@@ -30,13 +30,14 @@ def train(
     epochs: int,
     batch_size: int,
     learning_rate: float,
+    warmup_epochs: float = 0.0,
     average: float = 0.0,
     held_out: Examples | None = None,
     augment: Affine | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int = 0,
 ) -> None:
-    """Fits with Adam and a cosine schedule to zero, and shows progress.
+    """Fits with Adam, a learning rate that falls to zero along a cosine, and shows progress.
 
     Args:
         trainer: not compiled yet.
@@ -44,7 +45,8 @@ def train(
         label: of the progress.
         epochs: passes over them.
         batch_size: images a step.
-        learning_rate: at the start.
+        learning_rate: the highest, at the start or after the warm-up.
+        warmup_epochs: passes in which the learning rate rises evenly from zero.
         average: momentum of the averaged weights, which the model then ends with; 0 for none.
         held_out: images and labels that every epoch is measured on.
         augment: moves the images that are trained on.
@@ -54,7 +56,12 @@ def train(
     count = len(examples[1])
     batch_size = min(batch_size, count)
     updates = getattr(trainer.objective, "replays", 1)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * -(-count // batch_size) * updates)
+    an_epoch = -(-count // batch_size) * updates
+    rising = round(warmup_epochs * an_epoch)
+    falling = max(epochs * an_epoch - rising, 1)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if rising else learning_rate, falling, warmup_target=learning_rate if rising else None, warmup_steps=rising
+    )
     optimizer = keras.optimizers.Adam(schedule, use_ema=average > 0, ema_momentum=average or None)
     trainer.compile(optimizer, metrics=["accuracy"])
     swap = [keras.callbacks.SwapEMAWeights()] if average else []

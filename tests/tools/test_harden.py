@@ -202,3 +202,18 @@ def test_a_cluster_that_is_not_told(tmp_path):
     done = run_tool("harden", *TINY, "--strategy=multiworker", f"--output={tmp_path / 'model.keras'}")
     assert (done.returncode, done.stdout) == (1, "")
     assert "TF_CONFIG" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("flags", "expected"), [([], [1.0, 0.75, 0.25]), (["--warmup_epochs=1"], [0.0, 1.0, 0.5])])
+def test_learning_rate_rises_and_falls(flags, expected, run, tmp_path, monkeypatch):
+    """At the beginning of each of three epochs; along a cosine cos(60 degrees) and cos(120 degrees) are a half."""
+    rates = []
+    begin = training._Epochs.on_epoch_begin
+
+    def note(self, epoch, logs=None):
+        begin(self, epoch)
+        rates.append(float(self.model.optimizer.learning_rate))
+
+    monkeypatch.setattr(training._Epochs, "on_epoch_begin", note)
+    run(*TINY, "--epochs=3", "--learning_rate=1", *flags, f"--output={tmp_path / 'm.keras'}")
+    np.testing.assert_allclose(rates, expected, atol=1e-6)

@@ -1,0 +1,89 @@
+"""The recipes of benchmarks/hardening.py: flags of tfharden-harden, and what their rows are called."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A command.
+
+    Attributes:
+        label: of the row.
+        epsilon: radius that the model is attacked with.
+        flags: of tfharden-harden, but for data, model file and output.
+        network: "wong" for the network of Wong et al. (2020), or else what the flags say.
+        seeds: number of seeds, from 0.
+    """
+
+    label: str
+    epsilon: float
+    flags: tuple[str, ...]
+    network: str = ""
+    seeds: int = 1
+
+    def seeded(self, seed: int) -> "Recipe":
+        """The same with that seed."""
+        return dataclasses.replace(self, flags=(*self.flags, f"--seed={seed}"))
+
+
+def _flags(*given: dict[str, object] | str) -> tuple[str, ...]:
+    merged: dict[str, object] = {}
+    for part in given:
+        merged |= {"objective": part} if isinstance(part, str) else part
+    return tuple(f"--{name}={value}" for name, value in merged.items())
+
+
+# MNIST, Linf 0.3. Trained a little beyond the radius, since what is trained on is weaker than what is attacked with.
+_MNIST = {"epsilon": 0.31, "batch_size": 128, "learning_rate": 1e-3, "average": 0.999, "ramp_epochs": 2}
+_MOVED = {"rotation": 8.6, "zoom": 0.08, "shear": 0.1, "shift": 0.036, "contrast": 1.5}
+_NET = {"model": "threshold"}
+_WONG = {"epsilon": 0.3, "epochs": 10, "batch_size": 100, "learning_rate": 5e-3, "warmup_epochs": 4}
+
+
+def _mnist(label: str, objective: str, *settings: dict[str, object], seeds: int = 1) -> Recipe:
+    return Recipe(label, 0.3, _flags(objective, _NET, _MNIST, *settings), seeds=seeds)
+
+
+# Fashion-MNIST, Linf 0.1.
+_FASHION = {"epsilon": 0.1, "epochs": 10, "batch_size": 128, "learning_rate": 2e-3, "average": 0.999, "width": 24}
+_SHIFTED = {"rotation": 4, "zoom": 0.05, "shear": 0.05, "shift": 0.036}
+
+
+def _fashion(label: str, objective: str, *settings: dict[str, object], seeds: int = 1) -> Recipe:
+    return Recipe(label, 0.1, _flags(objective, _FASHION, *settings), seeds=seeds)
+
+
+_PGD = {"epochs": 10, "attack_steps": 5}
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "mnist": {
+        "fast_wong": Recipe("fast, Wong's network and recipe", 0.3, _flags("fast", _WONG), network="wong", seeds=3),
+        "madry_wong": Recipe(
+            "Madry PGD-7, Wong's network", 0.3, _flags("madry", _WONG, {"ramp_epochs": 2}), network="wong"
+        ),
+        "natural": _mnist("natural", "natural", {"epochs": 10, "ramp_epochs": 0}),
+        "madry": _mnist("Madry PGD-5", "madry", _PGD),
+        "madry_moved": _mnist("Madry PGD-5, images moved", "madry", _PGD, _MOVED),
+        "trades_moved": _mnist("TRADES, images moved", "trades", _PGD, _MOVED, {"beta": 6}),
+        "mart_moved": _mnist("MART, images moved", "mart", _PGD, _MOVED),
+        "awp_moved": _mnist("Madry PGD-5 with AWP, images moved", "madry", _PGD, _MOVED, {"weight_perturbation": 0.01}),
+        "fast_moved": _mnist("fast, images moved", "fast", {"epochs": 25}, _MOVED),
+        "n_fgsm_moved": _mnist("N-FGSM, images moved", "n-fgsm", {"epochs": 25}, _MOVED),
+        "free_moved": _mnist("free, 8 replays, images moved", "free", {"epochs": 5, "replays": 8}, _MOVED),
+        "best": _mnist(
+            "Madry PGD-5, images moved, 60 epochs", "madry", {"epochs": 60, "attack_steps": 5}, _MOVED, seeds=3
+        ),
+    },
+    "fashion_mnist": {
+        "natural": _fashion("natural", "natural", {"ramp_epochs": 0}),
+        "madry": _fashion("Madry PGD-5", "madry", _PGD),
+        "madry_moved": _fashion("Madry PGD-5, images moved", "madry", _PGD, _SHIFTED),
+        "goodfellow": _fashion("Goodfellow, PGD-5", "goodfellow", _PGD),
+        "trades": _fashion("TRADES", "trades", _PGD),
+        "mart": _fashion("MART", "mart", _PGD),
+        "awp": _fashion("Madry PGD-5 with AWP", "madry", _PGD, {"weight_perturbation": 0.01}),
+        "fast": _fashion("fast", "fast", {"epochs": 25}),
+        "n_fgsm": _fashion("N-FGSM", "n-fgsm", {"epochs": 25}),
+        "free": _fashion("free, 8 replays", "free", {"epochs": 5, "replays": 8}),
+    },
+}
