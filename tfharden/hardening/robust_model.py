@@ -5,19 +5,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfharden.attacks import PGD, GradientAttack
-from tfharden.classifiers import logits_of, shapes
+from tfharden.classifiers import logits_of
 from tfharden.configurable import registered
 from tfharden.errors import InputError
+from tfharden.hardening.fit_inputs import check_examples, unpack
 from tfharden.hardening.objectives.base import Objective, Outcome
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.hardening.replicas import Replicated
 from tfharden.hardening.vigilance import Vigilance
 from tfharden.hardening.weight_perturbation import WeightPerturbation, differentiate
-from tfharden.inputs import check_images, check_labels
 from tfharden.losses import cross_entropy
 
 # Steps of the attack that evaluates a model whose training attack takes only one.
@@ -118,24 +117,15 @@ class RobustModel(Replicated):
             InputError: images of another shape or outside the threat's bounds, NaN, labels outside the classes.
             TrainingError: the loss is not finite any more.
         """
-        self._check(x, y)
+        check_examples(x, y, self.model, self._bounds)
         callbacks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks] if callbacks else []
         # First, so that no other callback saves or averages what it would refuse.
         return super().fit(x, y, callbacks=[Vigilance(), *callbacks], **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401
         """Keras' `evaluate`, with the checks of `fit`."""
-        self._check(x, y)
+        check_examples(x, y, self.model, self._bounds)
         return super().evaluate(x, y, **kwargs)
-
-    def _check(self, x: Any, y: Any) -> None:  # noqa: ANN401
-        """Looks at arrays as a whole, at datasets of TensorFlow's by their first batch; generators can't be rewound."""
-        if isinstance(x, tf.data.Dataset):
-            x, y, _ = keras.utils.unpack_x_y_sample_weight(next(iter(x.take(1)), (None, None)))
-        if isinstance(x, np.ndarray | tf.Tensor) and isinstance(y, np.ndarray | tf.Tensor):
-            shape, classes = shapes(self.model)
-            check_images(np.asarray(x), shape, self._bounds)
-            check_labels(np.asarray(y), len(x), classes)
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -157,14 +147,14 @@ class RobustModel(Replicated):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
         """One step of the objective: mostly one attack, one descent."""
-        x, y, sample_weight = _unpack(data)
+        x, y, sample_weight = unpack(data)
         loss, outcome = self.objective.train(self, self.current_attack(), x, y, sample_weight)
         self.steps.assign_add(1)
         return self._logs(loss, outcome, y, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
         """Cross entropy on attacked images, and accuracy on clean and attacked ones; the same at every call."""
-        x, y, sample_weight = _unpack(data)
+        x, y, sample_weight = unpack(data)
         clean = adversarial = self.logits_fn(x)
         if self.evaluation_attack is not None:
             adversarial = self.logits_fn(self.evaluation_attack.perturb(self.logits_fn, x, y))
@@ -302,16 +292,3 @@ def _for_evaluation(attack: GradientAttack | None) -> GradientAttack | None:
     if attack is None or attack.steps > 1:
         return attack
     return PGD(attack.threat, steps=EVALUATION_STEPS, loss=attack.loss)
-
-
-def _unpack(data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:  # noqa: ANN401
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    if y is None:
-        raise InputError("adversarial training needs labels: give fit() x and y")
-    if len(y.shape) == 2 and y.shape[-1] == 1:  # noqa: PLR2004 - a column of labels
-        y = y[:, 0]
-    if len(y.shape) != 1:
-        raise InputError(f"labels have the shape {y.shape}: give one class number an image, not one-hot rows")
-    if sample_weight is not None:
-        sample_weight = tf.reshape(sample_weight, [-1])  # a column times the losses would be a matrix
-    return tf.cast(x, tf.float32), tf.cast(y, tf.int32), sample_weight

@@ -1,21 +1,17 @@
 """What every objective is: where training examples come from, and what loss of them the weights descend."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import keras
 import tensorflow as tf
 
 from tfharden.attacks import GradientAttack
 from tfharden.configurable import Configurable
 from tfharden.errors import InputError
 from tfharden.losses import smoothed_cross_entropy
-
-if TYPE_CHECKING:
-    from tfharden.hardening.robust_model import RobustModel
 
 Forward = Callable[[tf.Tensor], tf.Tensor]
 
@@ -32,6 +28,32 @@ class Outcome(NamedTuple):
     loss: tf.Tensor
     clean_logits: tf.Tensor | None = None
     adversarial_logits: tf.Tensor | None = None
+
+
+class Trainer(Protocol):
+    """What an objective needs of the trainer, which is a RobustModel."""
+
+    model: keras.Model
+
+    def logits_fn(self, x: tf.Tensor) -> tf.Tensor:
+        """Logits in inference mode."""
+
+    def next_seed(self) -> tf.Tensor:
+        """int32 [2], another at every step."""
+
+    def descend(
+        self,
+        x: tf.Tensor,
+        x_adversarial: tf.Tensor,
+        y: tf.Tensor,
+        sample_weight: tf.Tensor | None,
+        *,
+        by_images: bool = False,
+    ) -> tuple[tf.Tensor, Outcome, tf.Tensor | None]:
+        """One update of the weights: loss, outcome, and with `by_images` the gradient by `x_adversarial`."""
+
+    def add_weight(self, **settings: Any) -> keras.Variable:  # noqa: ANN401
+        """A variable that is saved with the trainer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +76,12 @@ class Objective(Configurable, abc.ABC):
         """The attack that the objective brings, where RobustModel is to be given none."""
         return None
 
-    def build(self, trainer: RobustModel) -> None:
+    def build(self, trainer: Trainer) -> None:
         """Puts into `trainer` what has to be saved with it."""
 
     def train(
         self,
-        trainer: RobustModel,
+        trainer: Trainer,
         attack: GradientAttack | None,
         x: tf.Tensor,
         y: tf.Tensor,

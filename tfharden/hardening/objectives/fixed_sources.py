@@ -1,11 +1,8 @@
 """Training on adversarial examples that were made against other models."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
@@ -14,12 +11,9 @@ from tfharden.attacks import GradientAttack
 from tfharden.classifiers import logits_of, shapes
 from tfharden.configurable import registered
 from tfharden.errors import InputError
-from tfharden.hardening.objectives.base import Forward
+from tfharden.hardening.objectives.base import Forward, Trainer
 from tfharden.hardening.objectives.goodfellow import Goodfellow
 from tfharden.threats.base import uniform
-
-if TYPE_CHECKING:
-    from tfharden.hardening.robust_model import RobustModel
 
 
 @registered
@@ -57,7 +51,7 @@ class FixedSources(Goodfellow):
     def _logits_fns(self) -> list[Forward]:
         return [_logits_fn(source, self.make.threat.bounds) for source in self.sources]
 
-    def build(self, trainer: RobustModel) -> None:  # noqa: D102
+    def build(self, trainer: Trainer) -> None:  # noqa: D102
         for source in self.sources:
             if shapes(source) != shapes(trainer.model):
                 raise InputError(

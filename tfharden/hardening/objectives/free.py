@@ -1,21 +1,15 @@
 """Free adversarial training: one backward pass for both weights and images."""
 
-from __future__ import annotations
-
 import dataclasses
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tfharden.attacks import PGD, GradientAttack
 from tfharden.configurable import registered
 from tfharden.errors import InputError
-from tfharden.hardening.objectives.base import Outcome
+from tfharden.hardening.objectives.base import Outcome, Trainer
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.threats import Threat
-
-if TYPE_CHECKING:
-    from tfharden.hardening.robust_model import RobustModel
 
 
 @registered
@@ -47,7 +41,7 @@ class Free(Madry):
     def attack(self) -> GradientAttack:  # noqa: D102
         return PGD(self.threat, steps=1)
 
-    def build(self, trainer: RobustModel) -> None:  # noqa: D102
+    def build(self, trainer: Trainer) -> None:  # noqa: D102
         trainer.perturbation = trainer.add_weight(
             shape=(self.batch_size, *trainer.model.input_shape[1:]),
             initializer="zeros",
@@ -58,7 +52,7 @@ class Free(Madry):
 
     def train(  # noqa: D102
         self,
-        trainer: RobustModel,
+        trainer: Trainer,
         attack: GradientAttack,
         x: tf.Tensor,
         y: tf.Tensor,
