@@ -33,7 +33,7 @@ def shuffled(
     Raises:
         InputError: a batch that leaves a replica without images.
     """
-    images, labels = examples
+    images, labels = map(tf.convert_to_tensor, examples)  # which a graph refers to, where it would copy arrays
     count = len(labels)
     check_shares(count, batch_size, trainer.distribute_strategy.num_replicas_in_sync)
     steps = -(-count // batch_size)
