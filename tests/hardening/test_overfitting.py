@@ -9,6 +9,7 @@ import tfharden as th
 from tfharden.attacks import FGSM, PGD
 from tfharden.classifiers import KerasClassifier
 from tfharden.errors import InputError
+from tfharden.hardening import overfitting
 from tfharden.hardening.overfitting import CatastrophicOverfitting
 
 RADIUS = 0.02
@@ -113,7 +114,28 @@ def test_stops_with_the_last_good_epoch():
     assert int(trainer.steps) == int(trainer.optimizer.iterations) == 8
 
 
-def test_drop():
+class Boast(keras.callbacks.Callback):
+    """Tells an accuracy under the training attack that is none."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["robust_accuracy"] = 1.0
+
+
+@pytest.mark.parametrize("fall_back", [False, True])
+def test_overfitting_from_the_first_epoch_on(fall_back):
+    """PGD leaves nothing right from the start, so its accuracy can't fall."""
+    x, y = separable()
+    trainer, diary = make(FGSM(THREAT)), Diary(0)
+    watch = CatastrophicOverfitting(x, y, fall_back=fall_back)
+    with pytest.warns(UserWarning, match=r"epoch 1: accuracy is 100.0% on what is trained on, .*no good epoch") as told:
+        history = trainer.fit(x, y, epochs=2, callbacks=[diary, Boast(), watch], **SETTINGS).history
+    assert len(history["loss"]) == (2 if fall_back else 1)
+    assert trainer.attack == (PGD(THREAT, steps=10) if fall_back else FGSM(THREAT))
+    assert "goes on with PGD" in str(told[0].message) if fall_back else "stops" in str(told[0].message)
+
+
+def test_drop(monkeypatch):
+    monkeypatch.setattr(overfitting, "FOOLED", 2.0)
     x, y = separable()
     for drop, epochs in ((0.99, 3), (0.2, 2)):
         trainer, watch = make(FGSM(THREAT)), CatastrophicOverfitting(x, y, drop=drop)

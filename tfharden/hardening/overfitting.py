@@ -17,6 +17,8 @@ from tfharden.threats import Threat
 
 # What logs call the measured accuracy.
 WATCHED = "watched_robust_accuracy"
+# A model that is right on this much more of what it trains on than PGD leaves right has learnt to fool the one step.
+FOOLED = 0.5
 
 
 class _Good(NamedTuple):
@@ -33,8 +35,9 @@ class CatastrophicOverfitting(keras.callbacks.Callback):
 
     In single-step training it may fall to 0 within an epoch, while that under the single step rises. It is measured at
     each epoch's end, on the same examples with the same random starts, and logged as `watched_robust_accuracy`. When it
-    falls, weights, optimizer and the count of training steps (with it a radius that grows) become those of the end of
-    the epoch before, and training stops there or goes on with PGD.
+    falls, or lies far below the accuracy on what is trained on, weights, optimizer and the count of training steps
+    (with it a radius that grows) become those of the end of the epoch before, and training stops there or goes on with
+    PGD.
 
     While the radius grows (`ramp_steps`) it is measured at the radius that training has reached, and compared with what
     the weights of the epoch before reach under that same radius. The first epoch has none to be compared with, nor has
@@ -90,19 +93,17 @@ class CatastrophicOverfitting(keras.callbacks.Callback):
             logs[WATCHED] = accuracy
         if good is not None and threat != good.threat:
             self._best = self._accuracy(threat, good.weights)
-        if good is None or accuracy >= self._best - self.drop:
+        fooled = (logs or {}).get("robust_accuracy", 0.0) - accuracy > FOOLED
+        if not fooled and (good is None or accuracy >= self._best - self.drop):
             self._best = max(self._best, accuracy)
             optimizer = [variable.numpy() for variable in trainer.optimizer.variables]
             self._good = _Good(epoch, threat, trainer.get_weights(), optimizer)
             return
-        trainer.set_weights(good.weights)
-        for variable, value in zip(trainer.optimizer.variables, good.optimizer, strict=True):
-            variable.assign(value)
         goes_on = self.fall_back and trainer.attack.steps < self.steps
+        course = f"goes on with PGD of {self.steps} steps" if goes_on else "stops"
         warnings.warn(
-            f"catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD fell from {self._best:.1%} to "
-            f"{accuracy:.1%}; the weights are those of epoch {good.epoch + 1} again, and training "
-            f"{f'goes on with PGD of {self.steps} steps' if goes_on else 'stops'}",
+            f"catastrophic overfitting in epoch {epoch + 1}: {self._evidence(accuracy, logs or {})}; "
+            f"{self._restore()}, and training {course}",
             TrainingWarning,
             stacklevel=2,
         )
@@ -110,6 +111,20 @@ class CatastrophicOverfitting(keras.callbacks.Callback):
             self._take_up_pgd()
         else:
             trainer.stop_training = True
+
+    def _evidence(self, accuracy: float, logs: dict[str, Any]) -> str:
+        if self._good is not None and accuracy < self._best - self.drop:
+            return f"accuracy under PGD fell from {self._best:.1%} to {accuracy:.1%}"
+        return f"accuracy is {logs['robust_accuracy']:.1%} on what is trained on, and {accuracy:.1%} under PGD"
+
+    def _restore(self) -> str:
+        """Puts back what the last good epoch left, and says so."""
+        if self._good is None:
+            return "there is no good epoch to go back to (let the radius grow, or take another method)"
+        self.model.set_weights(self._good.weights)
+        for variable, value in zip(self.model.optimizer.variables, self._good.optimizer, strict=True):
+            variable.assign(value)
+        return f"the weights are those of epoch {self._good.epoch + 1} again"
 
     def _accuracy(self, threat: Threat, weights: list[np.ndarray] | None = None) -> float:
         """Share of the examples that PGD leaves right, with other weights than the trainer's if they are given."""

@@ -66,8 +66,12 @@ class Threat(Configurable, abc.ABC):
         return TOLERANCE * max(1.0, *map(abs, self.bounds))
 
     @abc.abstractmethod
+    def draw(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """A point drawn uniformly from the ball round `origin`, which may leave the box. `seed`: int32 [2]."""
+
     def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A point drawn uniformly from the ball round `origin`, clipped to the box. `seed`: int32 [2]."""
+        """A point drawn uniformly from the ball, clipped to the box."""
+        return tf.clip_by_value(self.draw(origin, seed), *self.bounds)
 
     @abc.abstractmethod
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:

@@ -17,7 +17,7 @@ class L0(Threat):
 
     norm = "L0"
 
-    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def draw(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Epsilon values, drawn without replacement, are uniform in the box; the others stay."""
         chosen = self._largest(normal(tf.shape(origin), seed, dtype=origin.dtype), tf.zeros_like(origin))
         return tf.where(chosen, uniform(tf.shape(origin), seed + 1, *self.bounds, origin.dtype), origin)

@@ -18,14 +18,14 @@ class L1(Threat):
 
     norm = "L1"
 
-    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def draw(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A uniform point of the ball: of d + 1 exponential variables, d as shares of their sum, with random signs."""
         flat = _flat(origin)
         count = tf.shape(flat)[1]
         draws = -tf.math.log1p(-uniform([tf.shape(flat)[0], count + 1], seed, dtype=origin.dtype))
         signs = tf.sign(uniform(tf.shape(flat), seed + 1, -1.0, 1.0, origin.dtype))
         shares = draws[:, :-1] / tf.reduce_sum(draws, axis=1, keepdims=True)
-        return tf.clip_by_value(origin + tf.reshape(self.epsilon * signs * shares, tf.shape(origin)), *self.bounds)
+        return origin + tf.reshape(self.epsilon * signs * shares, tf.shape(origin))
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         """One step of length 1 along the value with the largest slope, the first of several."""

@@ -12,13 +12,13 @@ class L2(Threat):
 
     norm = "L2"
 
-    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def draw(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A uniform point of the ball: a Gaussian direction at radius epsilon * u^(1/d), u uniform in [0, 1]."""
         direction = self.steepest(normal(tf.shape(origin), seed, dtype=origin.dtype))
         dimension = tf.cast(tf.size(origin[0]), origin.dtype)
         shape = tf.concat([tf.shape(origin)[:1], tf.ones([tf.rank(origin) - 1], tf.int32)], axis=0)
         radius = uniform(shape, seed + 1, dtype=origin.dtype) ** (1.0 / dimension)
-        return tf.clip_by_value(origin + self.epsilon * radius * direction, *self.bounds)
+        return origin + self.epsilon * radius * direction
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return gradient / tf.maximum(euclidean_length(gradient), TINY)

@@ -31,9 +31,8 @@ class Linf(Threat):
         epsilon = min(self.epsilon, bounds[1] - bounds[0])
         return dataclasses.replace(self, epsilon=epsilon, bounds=bounds, lattice=lattice)
 
-    def random_start(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        noise = uniform(tf.shape(origin), seed, -self.epsilon, self.epsilon, origin.dtype)
-        return tf.clip_by_value(origin + noise, *self.bounds)
+    def draw(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return origin + uniform(tf.shape(origin), seed, -self.epsilon, self.epsilon, origin.dtype)
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return tf.sign(gradient)

@@ -38,6 +38,15 @@ class Fast(Madry):
         # A ball of radius 0 needs no step, and PGD takes none of length 0.
         return PGD(self.threat, steps=1, step_size=self.stretch * self.threat.epsilon or None)
 
+    def attacked(  # noqa: D102
+        self, attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        # The start may leave the box, as in the authors' code. Were it clipped, every black pixel would start at black
+        # and step to the edge of the ball, and examples that are all alike are what catastrophic overfitting feeds on.
+        start = attack.threat.draw(x, seed)
+        last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=attack.rule, loss=attack.loss, steps=1)
+        return tf.stop_gradient(last)
+
 
 @registered
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +78,9 @@ class NFGSM(Madry):
     def attacked(  # noqa: D102
         self, attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
-        start = attack.threat.scaled(self.noise).random_start(x, seed)
-        # The ball that no such step leaves, so that only the box cuts.
-        step = Steepest(attack.threat.scaled(self.noise + self.stretch), self.stretch * attack.threat.epsilon)
-        last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=step, loss=attack.loss, steps=1)
+        threat = attack.threat
+        start = threat.scaled(self.noise).random_start(x, seed)
+        # In a ball that no such step leaves, so that only the box cuts.
+        wide = Steepest(threat.scaled(self.noise + self.stretch), self.stretch * threat.epsilon)
+        last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=wide, loss=attack.loss, steps=1)
         return tf.stop_gradient(last)
