@@ -37,8 +37,8 @@ flags.DEFINE_enum("part", None, ["speed", *RECIPES], "Which table to make.", req
 flags.DEFINE_string("data", None, "Dataset, as the tools' --dataset names it, or MNIST as an .npz.", required=True)
 flags.DEFINE_list("rows", [], "Recipes to run, all by default; the table holds all that were ever run.")
 flags.DEFINE_integer("images", 1000, "Test images.")
-flags.DEFINE_integer("speed_images", 10240, "Training images of an epoch whose time is taken.")
-flags.DEFINE_integer("rounds", 3, "Epochs of each trainer whose time is taken.")
+flags.DEFINE_integer("speed_images", 2560, "Training images of an epoch whose time is taken.")
+flags.DEFINE_integer("rounds", 9, "Epochs of each trainer whose time is taken.")
 flags.DEFINE_string("folder", "saved_models/benchmark", "Where models and figures are kept.")
 
 SEED = 0

@@ -27,7 +27,9 @@ def test_library_example(tmp_path):
 def test_figures_are_those_of_the_benchmarks():
     """The README's tables stand in the benchmarks' results, word for word."""
     results = pathlib.Path(__file__).parents[1] / "benchmarks" / "results"
-    told = [(results / name).read_text(encoding="utf-8") for name in ("pipeline.md", "attacks.md")]
+    told = [
+        (results / name).read_text(encoding="utf-8") for name in ("pipeline.md", "attacks.md", "hardening_speed.md")
+    ]
     rows = [line for line in README.splitlines() if line.startswith("| ")]
     of_models = [row for row in rows if ".keras` |" in row or ".tflite` |" in row]
     assert len(of_models) == 10
@@ -35,6 +37,9 @@ def test_figures_are_those_of_the_benchmarks():
     of_attacks = [row for row in rows if row.startswith(("| hardened |", "| natural |"))]
     assert len(of_attacks) == 11
     assert all(row in told[1] for row in of_attacks)
+    of_training = [row for row in rows if row.startswith(("| tfharden, ", "| ART, "))]
+    assert len(of_training) == 3
+    assert all(row in told[2] for row in of_training)
 
 
 def test_every_attack_and_objective_is_named():
