@@ -39,8 +39,8 @@ def threshold(input_shape: Shape, num_classes: int, width: int = 32, *, name: st
 
     On MNIST, networks that become robust in Linf learn to threshold each pixel first (Madry et al. 2018, appendix C).
     Here 1x1 convolutions with ReLU do so from the start, for values in [0, 1]: four that rise from 0.25, 0.35, 0.45 and
-    0.55 on, and four that fall up to 0.2 above those. They are trained as all else, and slopes are moderate, so that
-    attacks find gradients.
+    0.55 on, and four that fall up to 0.2 above those. They are trained as all else. Where all of them are
+    flat no attack finds a gradient, so don't believe in its robustness before a black box (Square) has tried.
     """
     inputs = keras.Input(input_shape, name="image")
     edges = np.repeat([0.25, 0.35, 0.45, 0.55], input_shape[-1])
