@@ -5,19 +5,12 @@ tfharden-harden --dataset=digits --model=cnn --width=32 --epsilon=0.15 --output=
 
 import importlib.util
 
-import keras
-import numpy as np
 from absl import flags
 
 import tfharden as th
-from tfharden import data
-from tfharden.hardening import BestEpoch, CatastrophicOverfitting, confidence, confidence_table
-from tfharden.inputs import Examples
-from tfharden.tools import methods, options, runner, strategy, training
+from tfharden.tools import hardening, methods, options, runner, strategy, training
 
 FLAGS = flags.FLAGS
-# Images that single-step training is watched on, and that confidence is measured on; steps of PGD for the latter.
-WATCHED, MEASURED, STEPS = 500, 1000, 20
 
 
 def define_flags() -> None:
@@ -54,66 +47,13 @@ def main() -> None:
     with strategy.scope():
         dataset = options.dataset()
         model = options.new_or_loaded_model(dataset)
-        before = _confidence(model, dataset) if FLAGS.model.endswith(".keras") else None
-        _train(model, dataset)
+        before = hardening.measured(model, dataset) if FLAGS.model.endswith(".keras") else None
+        hardening.train(model, dataset)
     if not strategy.is_chief():
         return
     print(training.told(FLAGS.output, model, dataset))
-    measured = {"before": before, "after": _confidence(model, dataset)}
-    print(confidence_table({name: found for name, found in measured.items() if found}))
-
-
-def _train(model: keras.Model, dataset: data.Dataset) -> None:
-    """Trains, and writes the model unless another worker does."""
-    examples, held_out = _split(dataset.train)
-    trainer = methods.trainer(model, dataset, len(examples[1]))
-    with training.unfinished(FLAGS.output, dataset) as notes:
-        callbacks: list[keras.callbacks.Callback] = []
-        if FLAGS.overfitting != "ignore" and _may_overfit(trainer):
-            watched = data.take(examples, min(WATCHED, len(examples[1])), FLAGS.seed)
-            fall_back = FLAGS.overfitting == "fall_back"
-            callbacks.append(CatastrophicOverfitting(*watched, steps=FLAGS.attack_steps, fall_back=fall_back))
-        if held_out:
-            callbacks.append(BestEpoch(notes / "best.keras"))
-        if FLAGS.tensorboard and strategy.is_chief():
-            callbacks.append(keras.callbacks.TensorBoard(FLAGS.tensorboard))
-        training.train(
-            trainer,
-            examples,
-            f"{FLAGS.objective} {model.name}",
-            **options.training_settings(),
-            warmup_epochs=FLAGS.warmup_epochs,
-            average=FLAGS.average,
-            held_out=held_out,
-            augment=methods.augmentation(),
-            callbacks=[*callbacks, training.backup(notes)],
-        )
-        if strategy.is_chief():
-            training.save_model(model, FLAGS.output)
-
-
-def _may_overfit(trainer: th.RobustModel) -> bool:
-    """Whether it learns from one step against itself; who learns from others falls to PGD from the start."""
-    fixed = isinstance(trainer.objective, th.objectives.FixedSources)
-    return trainer.attack is not None and trainer.attack.steps == 1 and not fixed
-
-
-def _split(examples: Examples) -> tuple[Examples, Examples | None]:
-    """Images to train on, and those that --held_out leaves aside."""
-    if not FLAGS.held_out:
-        return examples, None
-    x, y = examples
-    if FLAGS.held_out >= len(y):
-        raise th.InputError(f"--held_out={FLAGS.held_out} leaves none of the {len(y)} training images to train on")
-    order = np.random.default_rng(FLAGS.seed).permutation(len(y))
-    aside, rest = order[: FLAGS.held_out], order[FLAGS.held_out :]
-    return (x[rest], y[rest]), (x[aside], y[aside])
-
-
-def _confidence(model: keras.Model, dataset: data.Dataset) -> th.hardening.Confidence:
-    examples = options.test_examples(dataset)
-    some = data.take(examples, min(MEASURED, len(examples[1])), FLAGS.seed)
-    return confidence(model, *some, th.attacks.PGD(options.threat(), steps=STEPS))
+    measured = {"before": before, "after": hardening.measured(model, dataset)}
+    print(th.hardening.confidence_table({name: found for name, found in measured.items() if found}))
 
 
 def run() -> None:

@@ -11,6 +11,8 @@ from tfharden.errors import TrainingError, TrainingWarning
 
 # A loss within this share of log(classes) is that of a model that guesses.
 GUESSING = 0.005
+# Training steps before that is worth a word.
+PATIENCE = 100
 
 
 class Vigilance(keras.callbacks.Callback):
@@ -47,7 +49,8 @@ class Vigilance(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: D102
         guessing = math.log(self.model.model.output_shape[-1])
-        if self._warned or self.model.attack is None or abs((logs or {})["loss"] - guessing) > GUESSING * guessing:
+        early = self.model.attack is None or int(self.model.steps.numpy()) < PATIENCE
+        if self._warned or early or abs((logs or {})["loss"] - guessing) > GUESSING * guessing:
             return
         self._warned = True
         warnings.warn(
