@@ -70,7 +70,8 @@ def speed() -> list[str]:
         *header("Speed of adversarial training"),
         f"PGD-{training_speed.STEPS} training on {len(y):,} MNIST images in batches of {training_speed.BATCH}; "
         f"{training_speed.network().count_params():,} parameters. Medians of {FLAGS.rounds}",
-        "epochs, after one that compiles; the speed in that of each floor in the same turn.",
+        "epochs, of ART 2 in turns of its own at the end, after one that compiles; the speed in that of each floor in",
+        "the same turn.",
         "",
         *table(["trainer", "images/s", *(f"of {floor}" for floor in floors)], *rows),
         "",

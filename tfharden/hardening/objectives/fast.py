@@ -41,8 +41,7 @@ class Fast(Madry):
     def attacked(  # noqa: D102
         self, attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
-        # The start may leave the box, as in the authors' code. Were it clipped, every black pixel would start at black
-        # and step to the edge of the ball, and examples that are all alike are what catastrophic overfitting feeds on.
+        # The start may leave the box, as in the authors' code. Clipped, every start below black would be black itself.
         start = attack.threat.draw(x, seed)
         last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=attack.rule, loss=attack.loss, steps=1)
         return tf.stop_gradient(last)
