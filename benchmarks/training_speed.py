@@ -99,8 +99,8 @@ def art(examples: Examples) -> Callable[[], None]:
 def rows(examples: Examples, rounds: int) -> list[list[str]]:
     """A row a trainer: images a second, and speed in that of each floor in the same turn; medians over the turns.
 
-    ART comes last, in two turns of its own. Where it ran in every turn, `fit` came to 0.71 of the floor by calls and not
-    0.98; why is not known.
+    ART comes last, in two turns of its own. Where it ran in every turn, `fit` came to 0.71 of the floor by calls, and
+    here to 0.98; why is not known.
     """
     base = floors(examples)
     others = {
