@@ -22,7 +22,8 @@ def _parameters(name, w, side, channels, classes):
         return (side * side * channels + 1) * w + (w + 1) * w + (w + 1) * classes
     if name == "threshold":
         left = -(-side // 4)
-        convolutions = (channels + 1) * 8 * channels + (16 * 8 * channels + 1) * w + (16 * w + 1) * 2 * w
+        convolutions = (channels + 1) * channels + (25 * channels + 1) * w
+        convolutions += (9 * w + 1) * 2 * w + (16 * 2 * w + 1) * 2 * w
         return convolutions + (left * left * 2 * w + 1) * 4 * w + (4 * w + 1) * classes
     total = (9 * channels + 1) * w if name == "depthwise" else 9 * channels * w + _norm(w)
     if name == "depthwise":
@@ -73,16 +74,13 @@ def test_a_seed_fixes_the_weights(name):
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_thresholds_are_cut_where_the_description_says():
+def test_threshold_is_where_the_description_says():
+    """Each channel by itself, 0.05 and 0.95 at a distance of about 0.1 from one half, and nowhere flat."""
     model = models.build("threshold", (2, 1, 2), 3, width=4)
-    pixels = np.array([[0.0, 0.3], [0.6, 1.0]], np.float32).reshape(1, 2, 1, 2)
-    cut = keras.Model(model.input, model.get_layer("thresholds").output)(pixels).numpy()
-    edges = np.array([0.25, 0.35, 0.45, 0.55])
-    for place in range(2):
-        values = pixels[0, place, 0]
-        rising = 2 * np.maximum(values - edges[:, None], 0)
-        falling = 2 * np.maximum(edges[:, None] + 0.2 - values, 0)
-        np.testing.assert_allclose(cut[0, place, 0], np.concatenate([rising.ravel(), falling.ravel()]), atol=1e-6)
+    pixels = np.array([[0.4, 0.6], [0.5, 0.1]], np.float32).reshape(1, 2, 1, 2)
+    cut = keras.Model(model.input, model.get_layer("threshold").output)(pixels).numpy()
+    np.testing.assert_allclose(cut[0, :, 0], 1 / (1 + np.exp(-30 * (pixels[0, :, 0] - 0.5))), rtol=1e-5)
+    assert cut[0, 0, 0] == pytest.approx([0.05, 0.95], abs=0.005)
 
 
 def test_mistakes_are_told():
