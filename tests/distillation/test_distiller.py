@@ -91,7 +91,7 @@ def test_features_by_hand():
     """Student's 4 channels and teacher's 6: a projection of its own first weights, and the teacher's energy below."""
     student, teacher, (x, y) = cnn(4), cnn(6, seed=1), examples()
     made = distiller(student, teacher, th.Feature("conv1", "conv1", weight=3.0))
-    kernel, bias = made.projections[0].get_weights()
+    kernel, bias = made.comparison.adapters[0].get_weights()
     given = keras.Model(student.input, student.get_layer("conv1").output)(x).numpy() @ kernel + bias
     wanted = keras.Model(teacher.input, teacher.get_layer("conv1").output)(x).numpy()
     logs = made.train_on_batch(x, y, return_dict=True)
@@ -116,8 +116,8 @@ def test_features_of_other_sizes(at_student, at_teacher):
             f.reshape(len(x), side, f.shape[1] // side, side, f.shape[2] // side, -1).mean(axis=(2, 4))
             for f in (given, wanted)
         )
-    if made.projections[0].weights:
-        kernel, bias = made.projections[0].get_weights()
+    if made.comparison.adapters[0].weights:
+        kernel, bias = made.comparison.adapters[0].get_weights()
         given = given @ kernel + bias
     assert given.shape == wanted.shape
     logs = made.train_on_batch(x, y, return_dict=True)
@@ -177,7 +177,7 @@ def test_evaluate_changes_nothing():
     losses = [th.SoftTarget(), th.Feature("features", "features")]
     made = distiller(student, teacher, losses, PGD(THREAT, steps=2), metrics=["accuracy"])
     made.fit(x, y, batch_size=8, verbose=0)
-    parts = [student, teacher, *made.projections]
+    parts = [student, teacher, *made.comparison.adapters]
     before = [copies(part) for part in parts]
     logs = made.evaluate(x, y, batch_size=10, return_dict=True, verbose=0)
     for part, old in zip(parts, before, strict=True):
@@ -190,7 +190,7 @@ def test_projection_only_where_needed_and_never_in_the_student(tmp_path):
     student, teacher, (x, y) = cnn(4), cnn(6, seed=1), examples()
     names, count = [w.path for w in student.weights], student.count_params()
     made = distiller(student, teacher, [th.Feature("conv1", "conv1"), th.Feature("logits", "logits")])
-    wide, none = made.projections
+    wide, none = made.comparison.adapters
     assert [w.shape for w in wide.weights] == [(4, 6), (6,)]
     assert none.weights == []
     trained = {id(v) for v in made.trainable_variables}
@@ -210,11 +210,11 @@ def test_sample_weight_zero_teaches_nothing():
     keras_loss = keras.distillation.LogitsDistillation(loss=keras.losses.KLDivergence())
     losses = [th.SoftTarget(), th.Feature("conv1", "conv1"), keras_loss]
     made = distiller(student, teacher, losses, PGD(THREAT, steps=2), label_weight=0.5)
-    before, old = copies(student), copies(made.projections[0])
+    before, old = copies(student), copies(made.comparison.adapters[0])
     history = made.fit(x, y, sample_weight=np.zeros(8), verbose=0).history
     assert history["loss"] == [0.0]
     assert_identical(student, before)
-    assert_identical(made.projections[0], old)
+    assert_identical(made.comparison.adapters[0], old)
 
 
 @pytest.mark.parametrize("features", [False, True])
@@ -335,7 +335,7 @@ def test_save_and_load(tmp_path, attack):
     loaded = keras.saving.load_model(tmp_path / "distiller.keras")
     assert list(loaded.losses_distilled) == losses
     assert (loaded.attack, loaded.label_weight, loaded.seed, loaded.name) == (attack, 0.25, 3, made.name)
-    parts = [(m.student, m.teacher, *m.projections) for m in (loaded, made)]
+    parts = [(m.student, m.teacher, *m.comparison.adapters) for m in (loaded, made)]
     for one, other in zip(*parts, strict=True):
         assert_identical(one, copies(other))
     assert int(loaded.optimizer.iterations) == int(made.optimizer.iterations) > 0

@@ -293,9 +293,9 @@ def test_batch_normalisation_counts_one_pass_an_update(name):
     seen = []
     trainer = robust(model, attack, objective, rate=0.0, settings=settings, run_eagerly=True)
     inner = trainer.objective_outcome
-    trainer.objective_outcome = lambda x, x_adversarial, y: (
-        seen.append((x, x_adversarial)),
-        inner(x, x_adversarial, y),
+    trainer.objective_outcome = lambda batch, x_adversarial: (
+        seen.append((batch.x, x_adversarial)),
+        inner(batch, x_adversarial),
     )[1]
     trainer.train_on_batch(*examples())
     passes = seen[1::2]  # every other one is the look at the weights to perturb

@@ -9,34 +9,43 @@ import tensorflow as tf
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import logits_of, shapes
 from tfharden.configurable import registered
-from tfharden.distillation.features import Projection, extractor, layer
+from tfharden.distillation.cache import Taught
+from tfharden.distillation.comparison import Comparison
+from tfharden.distillation.layers import classifier, extractor
+from tfharden.distillation.lesson import Known, Step
+from tfharden.distillation.objectives import ARD, Answers, DistillationObjective
 from tfharden.errors import InputError
 from tfharden.hardening import RobustModel
-from tfharden.hardening.objectives.base import Outcome
+from tfharden.hardening.objectives.base import Batch, Outcome
 from tfharden.losses import cross_entropy
 
 
 @registered
 class Distiller(RobustModel):
-    """Teaches `student` what `teacher` answers, on images that an attack made against the student.
+    """Teaches `student` what `teacher` answers, mostly on images that an attack made against the student.
 
-    The loss of an example is the sum of the distillation losses, each with its weight, and `label_weight` times the
-    cross entropy with its label. The student sees the attacked image, the teacher the clean one (ARD, Goldblum et al.
-    2020: the student has to be as right under attack as the teacher is at rest); without an attack both see the clean
-    one. The student runs forward once a step; the teacher runs in inference mode and is never changed.
+    The loss of an example is what the objective makes of the distillation losses, and `label_weight` times the cross
+    entropy of the label with the student's answer to the attacked image (without an attack, to the clean one). The
+    student runs forward once a step; the teacher runs in inference mode and is never changed.
+
+    Examples may come without labels: then the teacher's class stands for the label, to the attack and to the metrics,
+    which tell how often the student agrees.
 
     Args:
-        student: built classifier to train, `[batch, ...]` to logits or softmax; `.student` is what to keep.
-        teacher: built classifier for the same images and classes.
-        losses: SoftTarget, Feature, or any `keras.distillation.DistillationLoss`.
+        student: built classifier to train, `[batch, ...]` to logits or softmax; `.student` is what to keep. Of several
+            outputs the first one classifies; the others can be taught by the names of their layers.
+        teacher: built classifier for the same images and classes: a model, an `ensemble(...)` or a LabelMap.
+        losses: SoftTarget, Feature and the others, or any `keras.distillation.DistillationLoss`.
         attack: makes the student's images, as in RobustModel; None for clean distillation.
+        objective: method of robust distillation, ARD by default.
         label_weight: weight of the cross entropy with the labels.
-        seed: of the attack's random starts.
+        seed: of the attack's random starts and of the projections' first weights.
         name: name of the trainer.
+        **settings: `evaluation_attack`, `weight_perturbation` and `ramp_steps`, as in RobustModel.
 
     Raises:
         InputError: teacher and student that take different images or tell different numbers of classes apart, unknown
-            layers, no loss at all, a negative weight.
+            layers, no loss at all, a negative weight, an objective that is no method of distillation.
     """
 
     def __init__(
@@ -45,90 +54,98 @@ class Distiller(RobustModel):
         teacher: keras.Model,
         losses: Sequence[keras.distillation.DistillationLoss] | keras.distillation.DistillationLoss,
         attack: GradientAttack | None = None,
+        objective: DistillationObjective | None = None,
         *,
         label_weight: float = 0.0,
         seed: int = 0,
         name: str | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **settings: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(student, attack, seed=seed, name=name or f"distilled_{student.name}", **kwargs)
-        if shapes(student) != shapes(teacher):
+        objective = ARD() if objective is None else objective
+        if not isinstance(objective, DistillationObjective):
+            raise InputError(f"{type(objective).__name__} doesn't distil: give ARD(), RSLAD(), IAD() or AdaAD()")
+        name = name or f"distilled_{student.name}"
+        super().__init__(classifier(student), attack, objective, seed=seed, name=name, **settings)
+        answering = classifier(teacher)
+        if shapes(self.model) != shapes(answering):
             raise InputError(
-                f"teacher and student differ in image shape or classes: {shapes(teacher)} and {shapes(student)}"
+                f"teacher and student differ in image shape or classes: {shapes(answering)} and {shapes(self.model)}"
             )
         if not label_weight >= 0:
             raise InputError(f"label_weight={label_weight} has to be >= 0")
         losses = list(losses) if isinstance(losses, Sequence) else [losses]
-        for loss in losses:
-            if not isinstance(loss, keras.distillation.DistillationLoss):
-                raise InputError(f"{loss!r} is no distillation loss: give SoftTarget(), Feature(...) or one of Keras'")
         if not losses and not label_weight:
             raise InputError("there is nothing to learn from: give a distillation loss or a label_weight")
+        self.student = student
         self.teacher = teacher
         self.losses_distilled = tuple(losses)
         self.label_weight = label_weight
-        self._teacher_to_logits, _ = logits_of(teacher, (0.0, 1.0) if attack is None else attack.threat.bounds)
-        pairs = [_layers(loss) for loss in losses]
+        self.comparison = Comparison(losses, student, teacher, seed)
         # Functions, so that Keras doesn't take the extractors for layers of the trainer's own.
-        self._student_outputs = extractor(student, [pair[0] for pair in pairs if pair])
-        self._teacher_outputs = extractor(teacher, [pair[1] for pair in pairs if pair])
-        self.projections = [
-            Projection(layer(student, pair[0]).output.shape[1:], layer(teacher, pair[1]).output.shape[1:], seed)
-            for pair in pairs
-            if pair
-        ]
+        self._student_outputs = extractor(student, self.comparison.student_paths)
+        self._teacher_outputs = extractor(teacher, self.comparison.teacher_paths)
+        self._teacher_to_logits, _ = logits_of(answering, (0.0, 1.0) if attack is None else attack.threat.bounds)
 
     @property
-    def student(self) -> keras.Model:
-        """The model that is trained, without what served its training."""
-        return self.model
+    def trained(self) -> keras.Model:
+        """The student, with all of its outputs."""
+        return self.student
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
         """Those of the student and the projections: the teacher's own flag stays as it was."""
-        return [*self.model.trainable_variables, *(v for p in self.projections for v in p.trainable_variables)]
+        return [*super().trainable_variables, *self.comparison.trainable_variables]
 
-    def objective_outcome(self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
-        """The weighted sum of the losses, and the student's logits."""
-        student_output, *student_features = self._student_outputs(x_adversarial, True)
-        teacher_output, *teacher_features = self._teacher_outputs(x, False)
-        logits, teacher_logits = self._to_logits(student_output), self._teacher_to_logits(teacher_output)
-        features = iter(zip(self.projections, student_features, teacher_features, strict=True))
-        total = self.label_weight * cross_entropy(logits, y)
-        for loss in self.losses_distilled:
-            student, teacher = logits, teacher_logits
-            if _layers(loss):
-                project, student, teacher = next(features)
-                student, teacher = project(student, teacher)
-            total += _value(loss, tf.stop_gradient(teacher), student)
-        return Outcome(total, adversarial_logits=logits)
+    def check(self, x: Any, y: Any) -> None:  # noqa: ANN401
+        """As in RobustModel; cached answers have to be the teacher's own."""
+        if isinstance(y, Taught):
+            y.check(self.teacher_logits_fn, x)
+            y = y.labels
+        super().check(x, y)
+
+    def unpack(self, data: Any) -> Batch:  # noqa: ANN401
+        """The batch, with what is known of the teacher's answers: see `Known`."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        known = Known()
+        if isinstance(y, Taught):
+            known = Known(Answers(tf.cast(y.logits, tf.float32)), cached=True)
+            y = y.labels
+        if y is None:
+            if self.label_weight:
+                raise InputError(f"label_weight={self.label_weight} needs labels: give fit() x and y")
+            x = tf.cast(x, tf.float32)
+            known = Known(self._ask_teacher(x))
+            y = tf.argmax(known.answers.logits, axis=-1)
+        return super().unpack((x, y, sample_weight))._replace(extra=known)
+
+    def teacher_logits_fn(self, x: tf.Tensor) -> tf.Tensor:
+        """The teacher's logits in inference mode."""
+        return self._ask_teacher(x).logits
+
+    def objective_outcome(self, batch: Batch, x_adversarial: tf.Tensor) -> Outcome:
+        """What the objective makes of one step, and the labels' share."""
+        step = Step(batch, self._ask_student, self._ask_teacher, self.comparison)
+        outcome = self.objective(step, batch.x, x_adversarial, batch.y)
+        if not self.label_weight:
+            return outcome
+        labels = self.label_weight * cross_entropy(outcome.adversarial_logits, batch.y)
+        return outcome._replace(loss=outcome.loss + labels)
+
+    def _ask_student(self, images: tf.Tensor) -> Answers:
+        output, *features = self._student_outputs(images, True)
+        return Answers(self._to_logits(output), tuple(features))
+
+    def _ask_teacher(self, images: tf.Tensor) -> Answers:
+        output, *features = self._teacher_outputs(images, False)
+        return Answers(self._teacher_to_logits(output), tuple(features))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         config = super().get_config()
-        for fixed in ("objective", "evaluation_attack", "weight_perturbation", "ramp_steps"):
-            del config[fixed]
-        parts = {"student": config.pop("model"), "label_weight": self.label_weight}
-        return (
-            config
-            | parts
-            | {
-                "teacher": keras.saving.serialize_keras_object(self.teacher),
-                "losses": [keras.saving.serialize_keras_object(loss) for loss in self.losses_distilled],
-            }
-        )
-
-
-def _layers(loss: keras.distillation.DistillationLoss) -> tuple[str, str] | None:
-    """Names of the student's and the teacher's layer, for a loss on features, Keras' or ours."""
-    names = getattr(loss, "student_layer_name", None), getattr(loss, "teacher_layer_name", None)
-    if any(names) and not all(names):
-        raise InputError(f"{type(loss).__name__} names one layer only: give student_layer_name and teacher_layer_name")
-    return names if all(names) else None
-
-
-def _value(loss: keras.distillation.DistillationLoss, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
-    """Weighted loss of each example; Keras' own losses tell only the mean, which then stands for every example."""
-    if hasattr(loss, "per_example"):
-        return loss.weight * loss.per_example(teacher, student)
-    return tf.cast(loss.compute_loss(teacher, student), tf.float32)
+        del config["model"]
+        return config | {
+            "student": keras.saving.serialize_keras_object(self.student),
+            "teacher": keras.saving.serialize_keras_object(self.teacher),
+            "losses": [keras.saving.serialize_keras_object(loss) for loss in self.losses_distilled],
+            "label_weight": self.label_weight,
+        }

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfharden.classifiers import shapes
 from tfharden.errors import InputError
+from tfharden.hardening.objectives.base import Batch
 from tfharden.inputs import check_images, check_labels
 
 
@@ -25,8 +26,8 @@ def check_examples(x: Any, y: Any, model: keras.Model, bounds: tuple[float, floa
         check_labels(np.asarray(y), len(x), classes)
 
 
-def unpack(data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:  # noqa: ANN401
-    """Images as float32, classes `[batch]` as int32, and weights `[batch]` or None.
+def unpack(data: Any) -> Batch:  # noqa: ANN401
+    """The batch that `fit` brings, as Keras packs it.
 
     Raises:
         InputError: no labels, or one-hot rows.
@@ -40,4 +41,4 @@ def unpack(data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:  # noqa:
         raise InputError(f"labels have the shape {y.shape}: give one class number an image, not one-hot rows")
     if sample_weight is not None:
         sample_weight = tf.reshape(sample_weight, [-1])  # a column times the losses would be a matrix
-    return tf.cast(x, tf.float32), tf.cast(y, tf.int32), sample_weight
+    return Batch(tf.cast(x, tf.float32), tf.cast(y, tf.int32), sample_weight)

@@ -12,7 +12,7 @@ from tfharden.classifiers import logits_of
 from tfharden.configurable import registered
 from tfharden.errors import InputError
 from tfharden.hardening.fit_inputs import check_examples, unpack
-from tfharden.hardening.objectives.base import Objective, Outcome
+from tfharden.hardening.objectives.base import Batch, Objective, Outcome
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.hardening.replicas import Replicated
 from tfharden.hardening.vigilance import Vigilance
@@ -117,20 +117,37 @@ class RobustModel(Replicated):
             InputError: images of another shape or outside the threat's bounds, NaN, labels outside the classes.
             TrainingError: the loss is not finite any more.
         """
-        check_examples(x, y, self.model, self._bounds)
+        self.check(x, y)
         callbacks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks] if callbacks else []
         # First, so that no other callback saves or averages what it would refuse.
         return super().fit(x, y, callbacks=[Vigilance(), *callbacks], **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401
         """Keras' `evaluate`, with the checks of `fit`."""
-        check_examples(x, y, self.model, self._bounds)
+        self.check(x, y)
         return super().evaluate(x, y, **kwargs)
+
+    def check(self, x: Any, y: Any) -> None:  # noqa: ANN401
+        """Looks at what `fit` and `evaluate` are given.
+
+        Raises:
+            InputError: images or labels that don't fit the model and the threat.
+        """
+        check_examples(x, y, self.model, self._bounds)
+
+    def unpack(self, data: Any) -> Batch:  # noqa: ANN401
+        """One step's batch, from what `fit` hands to `train_step`."""
+        return unpack(data)
+
+    @property
+    def trained(self) -> keras.Model:
+        """The model whose weights descend."""
+        return self.model
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
         """The model's own: what else the trainer keeps, fixed models among it, is not trained."""
-        return self.model.trainable_variables
+        return self.trained.trainable_variables
 
     @property
     def trainable_weights(self) -> list[keras.Variable]:
@@ -147,19 +164,19 @@ class RobustModel(Replicated):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
         """One step of the objective: mostly one attack, one descent."""
-        x, y, sample_weight = unpack(data)
-        loss, outcome = self.objective.train(self, self.current_attack(), x, y, sample_weight)
+        batch = self.unpack(data)
+        loss, outcome = self.objective.train(self, self.current_attack(), batch)
         self.steps.assign_add(1)
-        return self._logs(loss, outcome, y, sample_weight)
+        return self._logs(loss, outcome, batch)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
         """Cross entropy on attacked images, and accuracy on clean and attacked ones; the same at every call."""
-        x, y, sample_weight = unpack(data)
-        clean = adversarial = self.logits_fn(x)
+        batch = self.unpack(data)
+        clean = adversarial = self.logits_fn(batch.x)
         if self.evaluation_attack is not None:
-            adversarial = self.logits_fn(self.evaluation_attack.perturb(self.logits_fn, x, y))
-        outcome = Outcome(cross_entropy(adversarial, y), clean, adversarial)
-        return self._logs(self._reduce(outcome.loss, sample_weight), outcome, y, sample_weight)
+            adversarial = self.logits_fn(self.evaluation_attack.perturb(self.logits_fn, batch.x, batch.y))
+        outcome = Outcome(cross_entropy(adversarial, batch.y), clean, adversarial)
+        return self._logs(self._reduce(outcome.loss, batch), outcome, batch)
 
     def retrain_with(self, attack: GradientAttack | None, objective: Objective) -> None:
         """Goes on with another attack and another objective, which keeps nothing in the trainer."""
@@ -182,13 +199,7 @@ class RobustModel(Replicated):
         return tf.stack([self.seed, count * tf.convert_to_tensor(self.steps) + replica.replica_id_in_sync_group])
 
     def descend(
-        self,
-        x: tf.Tensor,
-        x_adversarial: tf.Tensor,
-        y: tf.Tensor,
-        sample_weight: tf.Tensor | None,
-        *,
-        by_images: bool = False,
+        self, batch: Batch, x_adversarial: tf.Tensor, *, by_images: bool = False
     ) -> tuple[tf.Tensor, Outcome, tf.Tensor | None]:
         """One update of the weights.
 
@@ -198,8 +209,8 @@ class RobustModel(Replicated):
         """
 
         def compute() -> tuple[tf.Tensor, tuple[tf.Tensor, Outcome]]:
-            outcome = self.objective_outcome(x, x_adversarial, y)
-            loss = self._reduce(outcome.loss, sample_weight)
+            outcome = self.objective_outcome(batch, x_adversarial)
+            loss = self._reduce(outcome.loss, batch)
             # Gradients are summed over replicas, and the loss of all is the mean of their losses.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             return self.optimizer.scale_loss(loss / replicas), (loss, outcome)
@@ -214,35 +225,33 @@ class RobustModel(Replicated):
         self.optimizer.apply_gradients(zip(gradients[: len(variables)], variables, strict=True))
         return loss, outcome, gradients[-1] if by_images else None
 
-    def objective_outcome(self, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
+    def objective_outcome(self, batch: Batch, x_adversarial: tf.Tensor) -> Outcome:
         """Loss and logits of one training step; what trainers with more than an objective override."""
 
         def forward(images: tf.Tensor) -> tf.Tensor:
             return self._to_logits(self.model(images, training=True))
 
-        return self.objective(forward, x, x_adversarial, y)
+        return self.objective(forward, batch.x, x_adversarial, batch.y)
 
-    def _reduce(self, loss: tf.Tensor, sample_weight: tf.Tensor | None) -> tf.Tensor:
+    def _reduce(self, loss: tf.Tensor, batch: Batch) -> tf.Tensor:
         """Sum over the batch by its size, as Keras' losses do, and the model's own regularisers."""
-        if sample_weight is not None:
-            loss = loss * tf.cast(sample_weight, loss.dtype)
-        return tf.add_n([tf.reduce_mean(loss), *self.model.losses])
+        if batch.sample_weight is not None:
+            loss = loss * tf.cast(batch.sample_weight, loss.dtype)
+        return tf.add_n([tf.reduce_mean(loss), *self.trained.losses])
 
-    def _logs(
-        self, loss: tf.Tensor, outcome: Outcome, y: tf.Tensor, sample_weight: tf.Tensor | None
-    ) -> dict[str, tf.Tensor]:
+    def _logs(self, loss: tf.Tensor, outcome: Outcome, batch: Batch) -> dict[str, tf.Tensor]:
         # A replica that gets none of the last images has NaN for their mean, which no weight makes nothing.
-        loss = tf.where(tf.size(y) > 0, loss, tf.zeros_like(loss))
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(y)[0])
+        loss = tf.where(tf.size(batch.y) > 0, loss, tf.zeros_like(loss))
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(batch.y)[0])
         logs = {"loss": self._loss_tracker.result()}
         clean, adversarial = outcome.clean_logits, outcome.adversarial_logits
         if self.attack is None:
             clean, adversarial = (adversarial if clean is None else clean), None
         if clean is not None and self._compile_metrics is not None:
-            self._compile_metrics.update_state(y, clean, sample_weight)
+            self._compile_metrics.update_state(batch.y, clean, batch.sample_weight)
             logs |= self._compile_metrics.result()
         if adversarial is not None:
-            self._robust_accuracy.update_state(y, adversarial)
+            self._robust_accuracy.update_state(batch.y, adversarial)
             logs["robust_accuracy"] = self._robust_accuracy.result()
         return logs
 
@@ -263,7 +272,7 @@ class RobustModel(Replicated):
             state.assign(store[name])
 
     def _generators(self) -> dict[str, keras.Variable]:
-        states = [v for v in self.model.non_trainable_variables if v.name == "seed_generator_state"]
+        states = [v for v in self.trained.non_trainable_variables if v.name == "seed_generator_state"]
         return {f"generator_{index}": state for index, state in enumerate(states)}
 
     def get_config(self) -> dict[str, Any]:

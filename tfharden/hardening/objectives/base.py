@@ -30,6 +30,22 @@ class Outcome(NamedTuple):
     adversarial_logits: tf.Tensor | None = None
 
 
+class Batch(NamedTuple):
+    """What `fit` brings in one step.
+
+    Attributes:
+        x: clean images, float32 `[batch, ...]`.
+        y: true classes, int32 `[batch]`.
+        sample_weight: `[batch]`, or None.
+        extra: what a trainer of another kind needs beside them.
+    """
+
+    x: tf.Tensor
+    y: tf.Tensor
+    sample_weight: tf.Tensor | None = None
+    extra: Any = None
+
+
 class Trainer(Protocol):
     """What an objective needs of the trainer, which is a RobustModel."""
 
@@ -42,13 +58,7 @@ class Trainer(Protocol):
         """int32 [2], another at every step."""
 
     def descend(
-        self,
-        x: tf.Tensor,
-        x_adversarial: tf.Tensor,
-        y: tf.Tensor,
-        sample_weight: tf.Tensor | None,
-        *,
-        by_images: bool = False,
+        self, batch: Batch, x_adversarial: tf.Tensor, *, by_images: bool = False
     ) -> tuple[tf.Tensor, Outcome, tf.Tensor | None]:
         """One update of the weights: loss, outcome, and with `by_images` the gradient by `x_adversarial`."""
 
@@ -79,17 +89,10 @@ class Objective(Configurable, abc.ABC):
     def build(self, trainer: Trainer) -> None:
         """Puts into `trainer` what has to be saved with it."""
 
-    def train(
-        self,
-        trainer: Trainer,
-        attack: GradientAttack | None,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        sample_weight: tf.Tensor | None,
-    ) -> tuple[tf.Tensor, Outcome]:
+    def train(self, trainer: Trainer, attack: GradientAttack | None, batch: Batch) -> tuple[tf.Tensor, Outcome]:
         """One training step: examples are made, the weights descend; the step's loss and outcome."""
-        x_adversarial = self.attacked(attack, trainer.logits_fn, x, y, trainer.next_seed())
-        loss, outcome, _ = trainer.descend(x, x_adversarial, y, sample_weight)
+        x_adversarial = self.attacked(attack, trainer.logits_fn, batch.x, batch.y, trainer.next_seed())
+        loss, outcome, _ = trainer.descend(batch, x_adversarial)
         return loss, outcome
 
     def attacked(

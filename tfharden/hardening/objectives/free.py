@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfharden.attacks import PGD, GradientAttack
 from tfharden.configurable import registered
 from tfharden.errors import InputError
-from tfharden.hardening.objectives.base import Outcome, Trainer
+from tfharden.hardening.objectives.base import Batch, Outcome, Trainer
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.threats import Threat
 
@@ -50,21 +50,14 @@ class Free(Madry):
             name="perturbation",
         )
 
-    def train(  # noqa: D102
-        self,
-        trainer: Trainer,
-        attack: GradientAttack,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        sample_weight: tf.Tensor | None,
-    ) -> tuple[tf.Tensor, Outcome]:
-        threat, count = attack.threat, tf.shape(x)[0]
+    def train(self, trainer: Trainer, attack: GradientAttack, batch: Batch) -> tuple[tf.Tensor, Outcome]:  # noqa: D102
+        x, threat, count = batch.x, attack.threat, tf.shape(batch.x)[0]
         if (x.shape[0] or 0) > self.batch_size:
             raise InputError(f"a batch of {x.shape[0]} images is larger than Free(batch_size={self.batch_size})")
         kept = tf.convert_to_tensor(trainer.perturbation)
         x_adversarial = threat.project(x + kept[:count], x)
         for _ in range(self.replays):
-            loss, outcome, gradient = trainer.descend(x, x_adversarial, y, sample_weight, by_images=True)
+            loss, outcome, gradient = trainer.descend(batch, x_adversarial, by_images=True)
             x_adversarial = threat.project(threat.climb(x_adversarial, gradient, threat.epsilon), x)
         trainer.perturbation.assign(tf.concat([x_adversarial - x, kept[count:]], axis=0))
         return loss, outcome

@@ -9,6 +9,7 @@ from tfharden.attacks import GradientAttack, ascend
 from tfharden.configurable import registered
 from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_least, on_both
 from tfharden.losses import Loss, kl_divergence
+from tfharden.threats import Threat
 from tfharden.threats.base import normal
 
 # Standard deviation of the start: at the clean image itself the gradient of the divergence is zero.
@@ -27,6 +28,21 @@ class Away(NamedTuple):
     def reached(self, classes: Any) -> Any:  # noqa: ANN401
         """Whether the class is another one, `[batch]`."""
         return classes != tf.argmax(self.logits, axis=-1, output_type=tf.int32)
+
+
+def noisy(threat: Threat, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """The images with a little noise on them, in ball and box."""
+    return threat.project(x + START * normal(tf.shape(x), seed, dtype=x.dtype), x)
+
+
+def away(attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Images whose answer diverges from `logits`: up KL(softmax(logits) || p(x_adv)), from x and a little noise.
+
+    The attack gives ball, steps and step rule; its own start and loss are left out.
+    """
+    start, goal = noisy(attack.threat, x, seed), Away(tf.stop_gradient(logits))
+    last, *_ = ascend(logits_fn, start, x, goal, rule=attack.rule, loss=kl_divergence, steps=attack.steps)
+    return tf.stop_gradient(last)
 
 
 @registered
@@ -50,12 +66,7 @@ class TRADES(Objective):
     def attacked(  # noqa: D102
         self, attack: GradientAttack | None, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
-        if attack is None:
-            return x
-        start = attack.threat.project(x + START * normal(tf.shape(x), seed, dtype=x.dtype), x)
-        goal = Away(tf.stop_gradient(logits_fn(x)))
-        last, *_ = ascend(logits_fn, start, x, goal, rule=attack.rule, loss=kl_divergence, steps=attack.steps)
-        return tf.stop_gradient(last)
+        return x if attack is None else away(attack, logits_fn, x, logits_fn(x), seed)
 
     def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
         clean, adversarial = on_both(forward, x, x_adversarial)

@@ -1,0 +1,90 @@
+"""What every distillation loss is: Keras' `DistillationLoss` with a value for each example."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfharden.configurable import Configurable
+from tfharden.distillation.layers import Projection
+from tfharden.errors import InputError
+
+
+class PerExampleLoss(Configurable, keras.distillation.DistillationLoss):
+    """A distillation loss that keeps the examples apart, so that sample weights have something to weigh.
+
+    `per_example` is what our Distiller uses; `compute_loss`, its mean, serves Keras' own Distiller. Subclasses are
+    frozen dataclasses round a pure function.
+
+    Attributes:
+        weight: factor of the loss in the Distiller's sum.
+    """
+
+    weight: float
+
+    def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:
+        """The loss of each example, `[batch]`, without the weight."""
+        raise NotImplementedError(f"{type(self).__name__} has to define per_example()")
+
+    def compute_loss(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor, **_: object) -> tf.Tensor:
+        """The mean over the batch, weighted: what `keras.distillation.Distiller` calls."""
+        return self.weight * tf.reduce_mean(self.per_example(teacher_outputs, student_outputs))
+
+    def adapter(
+        self, student_shape: Sequence[int], teacher_shape: Sequence[int], seed: int
+    ) -> keras.layers.Layer | None:
+        """A layer from `(student, teacher)` features to comparable ones, which the Distiller owns; None for none.
+
+        Args:
+            student_shape: shape of the student's features without the batch.
+            teacher_shape: of the teacher's.
+            seed: of the layer's first weights.
+
+        Raises:
+            InputError: features that can't be compared.
+        """
+        return None
+
+    def _check(self, **least: float) -> None:
+        """Refuses settings below their least values, NaN, and a negative weight."""
+        for name, bound in {"weight": 0.0, **least}.items():
+            if not getattr(self, name) >= bound:
+                raise InputError(f"{type(self).__name__}: {name}={getattr(self, name)} has to be >= {bound:g}")
+
+
+def layer_names(loss: keras.distillation.DistillationLoss) -> tuple[str, str] | None:
+    """Names of the student's and the teacher's layer that a loss compares, Keras' or ours; None for the logits.
+
+    Raises:
+        InputError: one of them only.
+    """
+    names = getattr(loss, "student_layer_name", None), getattr(loss, "teacher_layer_name", None)
+    if any(names) and not all(names):
+        raise InputError(f"{type(loss).__name__} names one layer only: give student_layer_name and teacher_layer_name")
+    return names if all(names) else None
+
+
+def adapter(
+    loss: keras.distillation.DistillationLoss, student_shape: Sequence[int], teacher_shape: Sequence[int], seed: int
+) -> keras.layers.Layer | None:
+    """What a loss wants between the features and itself; Keras' compare features of one shape, so they get projected.
+
+    Raises:
+        InputError: features that can't be compared.
+    """
+    make = loss.adapter if isinstance(loss, PerExampleLoss) else Projection
+    return make(student_shape, teacher_shape, seed)
+
+
+def vectors(features: tf.Tensor) -> tf.Tensor:
+    """Features of any shape as one vector an example, `[batch, numbers]`, in float32."""
+    features = tf.cast(features, tf.float32)
+    shape = tf.shape(features)
+    return tf.reshape(features, [shape[0], tf.reduce_prod(shape[1:])])
+
+
+def value(loss: keras.distillation.DistillationLoss, teacher: tf.Tensor, student: tf.Tensor) -> tf.Tensor:
+    """Weighted loss of each example; Keras' own losses tell only the mean, which then stands for every example."""
+    if isinstance(loss, PerExampleLoss):
+        return loss.weight * loss.per_example(teacher, student)
+    return tf.cast(loss.compute_loss(teacher, student), tf.float32)

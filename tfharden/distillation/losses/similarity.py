@@ -1,0 +1,44 @@
+"""Similarity-preserving distillation: which examples of a batch excite a network alike."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfharden.configurable import registered
+from tfharden.distillation.losses.base import PerExampleLoss, vectors
+
+
+def similarities(features: tf.Tensor) -> tf.Tensor:
+    """G = f f^T with rows of length 1, `[batch, batch]`; a row of zeros where the features are zeros."""
+    features = vectors(features)
+    return tf.math.l2_normalize(tf.matmul(features, features, transpose_b=True), axis=-1, epsilon=1e-20)
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class SimilarityPreserving(PerExampleLoss):
+    """|G_teacher - G_student|_F^2 / batch^2 of the similarities between examples (Tung and Mori 2019).
+
+    Features of any shape and width, flattened; neither their scale nor a rotation matters. An example's value is
+    |row of the difference|^2 / batch, so the mean over the batch is the paper's loss, without its factor gamma. It is
+    small, at most 4 / batch: beside a cross entropy the usual weight is 3,000.
+
+    Partners are those of the batch (on one replica), also such as have the sample weight 0.
+
+    Args:
+        student_layer_name: layer of the student whose output is compared; the logits by default.
+        teacher_layer_name: layer of the teacher, likewise.
+        weight: factor in the Distiller's sum.
+    """
+
+    student_layer_name: str | None = None
+    teacher_layer_name: str | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        error = similarities(teacher_outputs) - similarities(student_outputs)
+        # The mean over the row's entries is |row|^2 / batch.
+        return tf.reduce_mean(tf.square(error), axis=-1)

@@ -1,0 +1,40 @@
+"""Soft targets: the teacher's probabilities at a temperature."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfharden.configurable import registered
+from tfharden.distillation.losses.base import PerExampleLoss
+from tfharden.errors import InputError
+from tfharden.losses import kl_divergence
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class SoftTarget(PerExampleLoss):
+    """T^2 * KL(softmax(teacher / T) || softmax(student / T)) on logits (Hinton, Vinyals, Dean 2015).
+
+    T^2 keeps the gradient's size when T changes. KL is summed over classes and averaged over the batch. A hardened
+    teacher is soft already, hence temperature 1; 4 suits a natural one.
+
+    Args:
+        temperature: T > 0.
+        weight: factor in the Distiller's sum.
+        student_layer_name: layer of the student that gives logits, for a further head; the classifier's by default.
+        teacher_layer_name: layer of the teacher, likewise.
+    """
+
+    temperature: float = 1.0
+    weight: float = 1.0
+    student_layer_name: str | None = None
+    teacher_layer_name: str | None = None
+
+    def __post_init__(self) -> None:
+        self._check()
+        if not self.temperature > 0:
+            raise InputError(f"SoftTarget: temperature={self.temperature} has to be > 0")
+
+    def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        t = self.temperature
+        return t**2 * kl_divergence(teacher_outputs / t, student_outputs / t)

@@ -1,0 +1,58 @@
+"""Adaptive adversarial distillation."""
+
+import dataclasses
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfharden.attacks import GradientAttack, ascend
+from tfharden.configurable import registered
+from tfharden.distillation.objectives.base import DistillationObjective, Lesson, TaughtTrainer
+from tfharden.hardening.objectives import Outcome
+from tfharden.hardening.objectives.base import Batch, check_share
+from tfharden.hardening.objectives.trades import noisy
+from tfharden.losses import Loss, kl_divergence
+
+
+class Apart(NamedTuple):
+    """The goal of two models that answer differently; their logits come side by side, `[batch, 2 * classes]`."""
+
+    def values(self, loss: Loss, logits: tf.Tensor) -> tf.Tensor:
+        """What the ascent climbs, `[batch]`: `loss` from the teacher's logits to the student's."""
+        student, teacher = tf.split(logits, 2, axis=-1)
+        return loss(teacher, student)
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class AdaAD(DistillationObjective):
+    """r * distance(S(x_adv), T(x_adv)) + (1 - r) * distance(S(x), T(x)) (Huang et al. 2023).
+
+    x_adv climbs KL(T(x_adv) || S(x_adv)) from x and a little noise; the gradient goes through the teacher too, which
+    makes a step of the attack as dear as one of each. The teacher has to be smooth round the images, that is robust.
+
+    Args:
+        robust_share: r; 1 in the authors' code.
+    """
+
+    robust_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("robust_share", self.robust_share)
+
+    def examples(self, attack: GradientAttack, trainer: TaughtTrainer, batch: Batch) -> tf.Tensor:  # noqa: D102
+        def both(images: tf.Tensor) -> tf.Tensor:
+            return tf.concat([trainer.logits_fn(images), trainer.teacher_logits_fn(images)], axis=-1)
+
+        start = noisy(attack.threat, batch.x, trainer.next_seed())
+        last, *_ = ascend(both, start, batch.x, Apart(), rule=attack.rule, loss=kl_divergence, steps=attack.steps)
+        return tf.stop_gradient(last)
+
+    def __call__(self, lesson: Lesson, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
+        images = (x_adversarial,) if self.robust_share == 1 else (x_adversarial, x)
+        students, teachers = lesson.student(*images), lesson.teacher(*images)
+        shares = (self.robust_share, 1 - self.robust_share)
+        terms = [s * lesson.distance(*pair) for s, *pair in zip(shares, students, teachers, strict=False)]
+        clean = students[1].logits if len(students) > 1 else None
+        return Outcome(tf.add_n(terms), clean, students[0].logits)
