@@ -22,6 +22,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import mnist_models
 import numpy as np
 import training_speed
@@ -87,7 +88,8 @@ def figures(name: str, recipe: Recipe, examples: Examples) -> dict:
         return json.loads(told.read_text())
     command = [f"--dataset={'npz:' * FLAGS.data.endswith('.npz')}{FLAGS.data}", f"--output={model}", "--overwrite"]
     if recipe.network == "wong":
-        mnist_models.network().save(folder / "wong.keras")
+        keras.utils.set_random_seed(recipe.seed)
+        mnist_models.network(as_pytorch=True).save(folder / "wong.keras")
         command.append(f"--model={folder / 'wong.keras'}")
     tool = pathlib.Path(sys.executable).with_name("tfharden-harden")
     began = time.monotonic()

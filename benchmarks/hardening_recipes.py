@@ -13,6 +13,7 @@ class Recipe:
         flags: of tfharden-harden, but for data, model file and output.
         network: "wong" for the network of Wong et al. (2020), or else what the flags say.
         seeds: number of seeds, from 0.
+        seed: the one of these that it is.
     """
 
     label: str
@@ -20,10 +21,11 @@ class Recipe:
     flags: tuple[str, ...]
     network: str = ""
     seeds: int = 1
+    seed: int = 0
 
     def seeded(self, seed: int) -> "Recipe":
         """The same with that seed."""
-        return dataclasses.replace(self, flags=(*self.flags, f"--seed={seed}"))
+        return dataclasses.replace(self, flags=(*self.flags, f"--seed={seed}"), seed=seed)
 
 
 def _flags(*given: dict[str, object] | str) -> tuple[str, ...]:

@@ -15,13 +15,24 @@ RAMP = ((0.1, 2, 1.0), (0.2, 2, 1.0), (EPSILON, 8, 5e-3))
 STEPS, RATE = 10, 2e-3
 
 
-def network() -> keras.Model:
-    """The network of Wong, Rice and Kolter (2020) for MNIST: two strided convolutions and two dense layers."""
+def network(*, as_pytorch: bool = False) -> keras.Model:
+    """The network of Wong, Rice and Kolter (2020) for MNIST: two strided convolutions and two dense layers.
+
+    `as_pytorch` draws first weights and biases as PyTorch does, evenly within 1 / sqrt(inputs of a unit).
+    """
+
+    def uniform(inputs: int) -> dict[str, keras.initializers.Initializer]:
+        if not as_pytorch:
+            return {}
+        limit = inputs**-0.5
+        return {f"{name}_initializer": keras.initializers.RandomUniform(-limit, limit) for name in ("kernel", "bias")}
+
     inputs = keras.Input((28, 28, 1), name="image")
-    x = layers.Conv2D(16, 4, 2, padding="same", activation="relu", name="conv1")(inputs)
-    x = layers.Conv2D(32, 4, 2, padding="same", activation="relu", name="conv2")(x)
-    x = layers.Dense(100, activation="relu", name="hidden")(layers.Flatten(name="flatten")(x))
-    return keras.Model(inputs, layers.Dense(10, name="logits")(x), name="wong")
+    relu = {"activation": "relu"}
+    x = layers.Conv2D(16, 4, 2, padding="same", name="conv1", **relu, **uniform(16))(inputs)
+    x = layers.Conv2D(32, 4, 2, padding="same", name="conv2", **relu, **uniform(16 * 16))(x)
+    x = layers.Dense(100, name="hidden", **relu, **uniform(7 * 7 * 32))(layers.Flatten(name="flatten")(x))
+    return keras.Model(inputs, layers.Dense(10, name="logits", **uniform(100))(x), name="wong")
 
 
 def natural(examples: Examples) -> keras.Model:

@@ -35,6 +35,7 @@ def train(model: keras.Model, dataset: data.Dataset) -> None:
             f"{FLAGS.objective} {model.name}",
             **options.training_settings(),
             warmup_epochs=FLAGS.warmup_epochs,
+            decay=FLAGS.decay,
             average=FLAGS.average,
             held_out=held_out,
             augment=methods.augmentation(),

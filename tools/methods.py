@@ -9,13 +9,14 @@ import tfharden as th
 from tfharden import data
 from tfharden.hardening.augmentation import Affine
 from tfharden.tools import options
+from tfharden.tools.schedule import COSINE, DECAYS
 
 FLAGS = flags.FLAGS
 NATURAL = "natural"
 
 
 def define_flags() -> None:
-    """--objective and its settings, --weight_perturbation, --ramp_epochs, --warmup_epochs, --average."""
+    """--objective and its settings, --weight_perturbation, --ramp_epochs, --warmup_epochs, --decay, --average."""
     flags.DEFINE_enum("objective", "madry", [NATURAL, *th.objectives.BY_NAME], "What training minimises, and on what.")
     options.define_number("alpha", 0.5, "Weight of the clean loss in --objective=goodfellow.", most=1.0)
     options.define_number("beta", 6.0, "Weight of the divergence in --objective=trades and mart.")
@@ -28,6 +29,7 @@ def define_flags() -> None:
     )
     options.define_number("ramp_epochs", 0.0, "Epochs in which the radius grows from zero to --epsilon.")
     options.define_number("warmup_epochs", 0.0, "Epochs in which the learning rate rises from zero.")
+    flags.DEFINE_enum("decay", COSINE, DECAYS, "How the learning rate falls to zero afterwards.")
     options.define_number(
         "average", 0.0, "Momentum of the average of the weights (0.999, say); 0 for none.", most=0.9999
     )

@@ -74,7 +74,7 @@ def define_training(epochs: int) -> None:
     """--epochs, --batch_size, --learning_rate, --attack_steps."""
     flags.DEFINE_integer("epochs", epochs, "Passes over the training data.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 64, "Images a training step.", lower_bound=1)
-    define_number("learning_rate", 3e-3, "Adam's learning rate at the start; it falls to zero along a cosine.")
+    define_number("learning_rate", 3e-3, "Adam's highest learning rate; it falls to zero.")
     flags.DEFINE_integer("attack_steps", 7, "PGD steps that make a training example.", lower_bound=1)
 
 

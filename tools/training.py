@@ -15,6 +15,7 @@ from tfharden.hardening.batches import shuffled
 from tfharden.inputs import Examples
 from tfharden.tools import options, strategy
 from tfharden.tools.progress import Progress
+from tfharden.tools.schedule import COSINE, schedule
 from tfharden.tools.stages import resumable
 
 FLAGS = flags.FLAGS
@@ -31,13 +32,14 @@ def train(
     batch_size: int,
     learning_rate: float,
     warmup_epochs: float = 0.0,
+    decay: str = COSINE,
     average: float = 0.0,
     held_out: Examples | None = None,
     augment: Affine | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int = 0,
 ) -> None:
-    """Fits with Adam, a learning rate that falls to zero along a cosine, and shows progress.
+    """Fits with Adam, a learning rate that falls to zero, and shows progress.
 
     Args:
         trainer: not compiled yet.
@@ -47,6 +49,7 @@ def train(
         batch_size: images a step.
         learning_rate: the highest, at the start or after the warm-up.
         warmup_epochs: passes in which the learning rate rises evenly from zero.
+        decay: how it falls: "cosine" or "linear".
         average: momentum of the averaged weights, which the model then ends with; 0 for none.
         held_out: images and labels that every epoch is measured on.
         augment: moves the images that are trained on.
@@ -59,10 +62,8 @@ def train(
     an_epoch = -(-count // batch_size) * updates
     rising = round(warmup_epochs * an_epoch)
     falling = max(epochs * an_epoch - rising, 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if rising else learning_rate, falling, warmup_target=learning_rate if rising else None, warmup_steps=rising
-    )
-    optimizer = keras.optimizers.Adam(schedule, use_ema=average > 0, ema_momentum=average or None)
+    rate = schedule(learning_rate, rising, falling, decay)
+    optimizer = keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or None)
     trainer.compile(optimizer, metrics=["accuracy"])
     swap = [keras.callbacks.SwapEMAWeights()] if average else []
     with Progress(label) as progress:

@@ -204,7 +204,15 @@ def test_a_cluster_that_is_not_told(tmp_path):
     assert "TF_CONFIG" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("flags", "expected"), [([], [1.0, 0.75, 0.25]), (["--warmup_epochs=1"], [0.0, 1.0, 0.5])])
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], [1.0, 0.75, 0.25]),
+        (["--warmup_epochs=1"], [0.0, 1.0, 0.5]),
+        (["--decay=linear"], [1.0, 2 / 3, 1 / 3]),
+        (["--decay=linear", "--warmup_epochs=2"], [0.0, 0.5, 1.0]),
+    ],
+)
 def test_learning_rate_rises_and_falls(flags, expected, run, tmp_path, monkeypatch):
     """At the beginning of each of three epochs; along a cosine cos(60 degrees) and cos(120 degrees) are a half."""
     rates = []
