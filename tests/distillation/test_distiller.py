@@ -3,18 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from teaching import CLASSES, SHAPE, THREAT, assert_identical, cnn, copies, distiller, divergence, examples, one_line
 
 import tfharden as th
 from tfharden.attacks import FGSM, PGD
 from tfharden.errors import InputError
-
-SHAPE, CLASSES = (8, 8, 1), 3
-THREAT = th.Linf(0.1)
-
-
-def cnn(width=4, seed=0, *, shape=SHAPE, classes=CLASSES, name=None):
-    keras.utils.set_random_seed(seed)
-    return th.models.cnn(shape, classes, width=width, name=name or f"cnn{width}")
 
 
 def with_norm(width=4, seed=0, *, softmax=False, rate=0.3):
@@ -27,35 +20,8 @@ def with_norm(width=4, seed=0, *, softmax=False, rate=0.3):
     return keras.Model(inputs, layers.Dense(CLASSES, activation="softmax" if softmax else None)(x))
 
 
-def examples(count=8, seed=0):
-    random = np.random.default_rng(seed)
-    return random.random((count, *SHAPE), np.float32), random.integers(0, CLASSES, count).astype(np.int32)
-
-
-def distiller(student, teacher, losses, attack=None, *, rate=0.1, **options):
-    compile_options = {key: options.pop(key) for key in ("metrics", "jit_compile", "run_eagerly") if key in options}
-    made = th.Distiller(student, teacher, losses, attack, **options)
-    made.compile(keras.optimizers.SGD(rate), **compile_options)
-    return made
-
-
-def copies(model):
-    return [w.numpy().copy() for w in model.weights]
-
-
-def assert_identical(model, before):
-    for variable, old in zip(model.weights, before, strict=True):
-        np.testing.assert_array_equal(variable, old, err_msg=variable.path)
-
-
 def soft_target(teacher, student, temperature=1.0):
-    p, q = (z.astype(np.float64) / temperature for z in (teacher, student))
-    p, q = (z - np.log(np.exp(z).sum(axis=-1, keepdims=True)) for z in (p, q))
-    return temperature**2 * np.sum(np.exp(p) * (p - q), axis=-1)
-
-
-def one_line(error):
-    return "\n" not in str(error.value) and str(error.value)
+    return temperature**2 * divergence(teacher / temperature, student / temperature)
 
 
 # What is computed.

@@ -3,6 +3,28 @@
 from tfharden.distillation import objectives
 from tfharden.distillation.cache import Taught
 from tfharden.distillation.distiller import Distiller
-from tfharden.distillation.losses import Feature, SoftTarget
+from tfharden.distillation.losses import (
+    AttentionTransfer,
+    DecoupledTarget,
+    Feature,
+    RelationalAngle,
+    RelationalDistance,
+    SimilarityPreserving,
+    SoftTarget,
+)
+from tfharden.distillation.teachers import LabelMap, ensemble
 
-__all__ = ["Distiller", "Feature", "SoftTarget", "Taught", "objectives"]
+__all__ = [
+    "AttentionTransfer",
+    "DecoupledTarget",
+    "Distiller",
+    "Feature",
+    "LabelMap",
+    "RelationalAngle",
+    "RelationalDistance",
+    "SimilarityPreserving",
+    "SoftTarget",
+    "Taught",
+    "ensemble",
+    "objectives",
+]

@@ -48,6 +48,11 @@ class Comparison(keras.layers.Layer):
         ]
         self.built = True
 
+    def seen(self, features: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        """The layers' outputs as the losses want them: of a softmax the logits, which Keras keeps on its output."""
+        pairs = zip(self.of_layers, features, strict=True)
+        return tuple(getattr(f, "_keras_logits", f) if getattr(loss, "on_logits", False) else f for loss, f in pairs)
+
     def logits(self, student: tf.Tensor, teacher: tf.Tensor) -> tf.Tensor:
         """The losses that compare logits, `[batch]`."""
         teacher, nothing = tf.stop_gradient(teacher), tf.zeros(tf.shape(student)[:1])

@@ -1,6 +1,7 @@
 """Distillation as adversarial training with a teacher: the step of RobustModel, another loss."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from tfharden.distillation.comparison import Comparison
 from tfharden.distillation.layers import classifier, extractor
 from tfharden.distillation.lesson import Known, Step
 from tfharden.distillation.objectives import ARD, Answers, DistillationObjective
+from tfharden.distillation.teachers import LabelMap
 from tfharden.errors import InputError
 from tfharden.hardening import RobustModel
 from tfharden.hardening.objectives.base import Batch, Outcome
@@ -29,7 +31,8 @@ class Distiller(RobustModel):
     student runs forward once a step; the teacher runs in inference mode and is never changed.
 
     Examples may come without labels: then the teacher's class stands for the label, to the attack and to the metrics,
-    which tell how often the student agrees.
+    which tell how often the student agrees. To a LabelMap that takes domains from the stream, y is the number of each
+    example's domain, and no label.
 
     Args:
         student: built classifier to train, `[batch, ...]` to logits or softmax; `.student` is what to keep. Of several
@@ -84,7 +87,7 @@ class Distiller(RobustModel):
         # Functions, so that Keras doesn't take the extractors for layers of the trainer's own.
         self._student_outputs = extractor(student, self.comparison.student_paths)
         self._teacher_outputs = extractor(teacher, self.comparison.teacher_paths)
-        self._teacher_to_logits, _ = logits_of(answering, (0.0, 1.0) if attack is None else attack.threat.bounds)
+        self._teacher_to_logits = _logits_of(answering, (0.0, 1.0) if attack is None else attack.threat.bounds)
 
     @property
     def trained(self) -> keras.Model:
@@ -99,7 +102,9 @@ class Distiller(RobustModel):
     def check(self, x: Any, y: Any) -> None:  # noqa: ANN401
         """As in RobustModel; cached answers have to be the teacher's own."""
         if isinstance(y, Taught):
-            y.check(self.teacher_logits_fn, x)
+            if self.comparison.teacher_paths:
+                raise InputError("kept answers are logits and hold no features: leave the losses on layers out")
+            y.check(lambda images: self._ask_teacher(images, Known()).logits, x)
             y = y.labels
         super().check(x, y)
 
@@ -110,21 +115,31 @@ class Distiller(RobustModel):
         if isinstance(y, Taught):
             known = Known(Answers(tf.cast(y.logits, tf.float32)), cached=True)
             y = y.labels
+        known, y = self._told_domains(known, y)
         if y is None:
             if self.label_weight:
                 raise InputError(f"label_weight={self.label_weight} needs labels: give fit() x and y")
             x = tf.cast(x, tf.float32)
-            known = Known(self._ask_teacher(x))
+            known = dataclasses.replace(known, answers=self._ask_teacher(x, known))
             y = tf.argmax(known.answers.logits, axis=-1)
         return super().unpack((x, y, sample_weight))._replace(extra=known)
 
-    def teacher_logits_fn(self, x: tf.Tensor) -> tf.Tensor:
-        """The teacher's logits in inference mode."""
-        return self._ask_teacher(x).logits
+    def _told_domains(self, known: Known, y: tf.Tensor | None) -> tuple[Known, tf.Tensor | None]:
+        """What a LabelMap wants to be told, and what labels are left."""
+        if y is None or not isinstance(self.teacher, LabelMap) or self.teacher.domain_from == "confidence":
+            return known, y
+        y = tf.reshape(y, [-1])
+        if self.teacher.domain_from == "stream":
+            return dataclasses.replace(known, domains=y), None
+        return dataclasses.replace(known, domains=tf.gather(self.teacher.domain_of, y)), y
+
+    def teacher_logits(self, images: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The teacher's logits for images made of a batch, in inference mode."""
+        return self._ask_teacher(images, batch.extra).logits
 
     def objective_outcome(self, batch: Batch, x_adversarial: tf.Tensor) -> Outcome:
         """What the objective makes of one step, and the labels' share."""
-        step = Step(batch, self._ask_student, self._ask_teacher, self.comparison)
+        step = Step(batch, self._ask_student, lambda images: self._ask_teacher(images, batch.extra), self.comparison)
         outcome = self.objective(step, batch.x, x_adversarial, batch.y)
         if not self.label_weight:
             return outcome
@@ -133,11 +148,14 @@ class Distiller(RobustModel):
 
     def _ask_student(self, images: tf.Tensor) -> Answers:
         output, *features = self._student_outputs(images, True)
-        return Answers(self._to_logits(output), tuple(features))
+        return Answers(self._to_logits(output), self.comparison.seen(features))
 
-    def _ask_teacher(self, images: tf.Tensor) -> Answers:
+    def _ask_teacher(self, images: tf.Tensor, known: Known) -> Answers:
+        if known.domains is not None:
+            times = tf.shape(images)[0] // tf.maximum(tf.shape(known.domains)[0], 1)
+            return Answers(self.teacher(images, domains=tf.tile(known.domains, [times])))
         output, *features = self._teacher_outputs(images, False)
-        return Answers(self._teacher_to_logits(output), tuple(features))
+        return Answers(self._teacher_to_logits(output), self.comparison.seen(features))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -149,3 +167,8 @@ class Distiller(RobustModel):
             "losses": [keras.saving.serialize_keras_object(loss) for loss in self.losses_distilled],
             "label_weight": self.label_weight,
         }
+
+
+def _logits_of(teacher: keras.Model, bounds: tuple[float, float]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From the teacher's outputs to logits, which a LabelMap gives already, and not without being told a domain."""
+    return (lambda logits: logits) if isinstance(teacher, LabelMap) else logits_of(teacher, bounds)[0]

@@ -1,6 +1,7 @@
 """What every distillation loss is: Keras' `DistillationLoss` with a value for each example."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -18,9 +19,11 @@ class PerExampleLoss(Configurable, keras.distillation.DistillationLoss):
 
     Attributes:
         weight: factor of the loss in the Distiller's sum.
+        on_logits: what it compares, of a layer too, are logits.
     """
 
     weight: float
+    on_logits: ClassVar[bool] = False
 
     def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:
         """The loss of each example, `[batch]`, without the weight."""

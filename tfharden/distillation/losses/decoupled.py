@@ -60,6 +60,8 @@ class DecoupledTarget(PerExampleLoss):
     student_layer_name: str | None = None
     teacher_layer_name: str | None = None
 
+    on_logits = True
+
     def __post_init__(self) -> None:
         self._check(alpha=0.0, beta=0.0)
         if not self.temperature > 0:

@@ -30,6 +30,8 @@ class SoftTarget(PerExampleLoss):
     student_layer_name: str | None = None
     teacher_layer_name: str | None = None
 
+    on_logits = True
+
     def __post_init__(self) -> None:
         self._check()
         if not self.temperature > 0:

@@ -43,7 +43,7 @@ class AdaAD(DistillationObjective):
 
     def examples(self, attack: GradientAttack, trainer: TaughtTrainer, batch: Batch) -> tf.Tensor:  # noqa: D102
         def both(images: tf.Tensor) -> tf.Tensor:
-            return tf.concat([trainer.logits_fn(images), trainer.teacher_logits_fn(images)], axis=-1)
+            return tf.concat([trainer.logits_fn(images), trainer.teacher_logits(images, batch)], axis=-1)
 
         start = noisy(attack.threat, batch.x, trainer.next_seed())
         last, *_ = ascend(both, start, batch.x, Apart(), rule=attack.rule, loss=kl_divergence, steps=attack.steps)

@@ -1,7 +1,6 @@
 """What every method of robust distillation is: which images student and teacher answer, and what the attack climbs."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import tensorflow as tf
@@ -47,7 +46,9 @@ class TaughtTrainer(Trainer, Protocol):
     """A trainer with a teacher, which is a Distiller."""
 
     attack: GradientAttack | None
-    teacher_logits_fn: Callable[[tf.Tensor], tf.Tensor]
+
+    def teacher_logits(self, images: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The teacher's logits for images made of a batch, in inference mode."""
 
 
 @dataclasses.dataclass(frozen=True)

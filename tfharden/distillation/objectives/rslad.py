@@ -30,7 +30,7 @@ class RSLAD(DistillationObjective):
         check_share("robust_share", self.robust_share)
 
     def examples(self, attack: GradientAttack, trainer: TaughtTrainer, batch: Batch) -> tf.Tensor:  # noqa: D102
-        return away(attack, trainer.logits_fn, batch.x, trainer.teacher_logits_fn(batch.x), trainer.next_seed())
+        return away(attack, trainer.logits_fn, batch.x, trainer.teacher_logits(batch.x, batch), trainer.next_seed())
 
     def __call__(self, lesson: Lesson, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
         clean, attacked = lesson.student(x, x_adversarial)
