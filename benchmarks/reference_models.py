@@ -1,0 +1,106 @@
+"""Puts a model that benchmarks/hardening.py made into saved_models/reference/, with a card.
+
+    python benchmarks/reference_models.py --part=mnist --row=best --name=mnist_linf --data=MNIST.npz
+
+The card's figures are those of `tfharden-evaluate`, whose command stands in it.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from absl import app, flags
+from hardening_recipes import RECIPES, Recipe
+
+from tfharden import files
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("part", None, list(RECIPES), "Part of benchmarks/hardening.py.", required=True)
+flags.DEFINE_string("row", None, "Recipe, of which seed 0 is taken.", required=True)
+flags.DEFINE_string("name", None, "Name of the model and its card.", required=True)
+flags.DEFINE_string("data", None, "Dataset, as the tools' --dataset names it, or MNIST as an .npz.", required=True)
+flags.DEFINE_integer("images", 1000, "Test images.")
+flags.DEFINE_string("folder", "saved_models/benchmark", "Where the benchmark keeps models.")
+
+REFERENCE = pathlib.Path("saved_models/reference")
+ATTACKS = {"fgsm": "FGSM", "pgd": "PGD-50, 5 restarts", "autoattack": "AutoAttack"}
+
+
+def evaluated(model: pathlib.Path, epsilon: float) -> tuple[dict, str]:
+    """What the report says of the model, and the command that asks."""
+    command = [
+        "tfharden-evaluate",
+        f"--model={model}",
+        f"--dataset={FLAGS.part}",
+        f"--epsilon={epsilon:g}",
+        f"--attacks={','.join(ATTACKS)}",
+        f"--num_examples={FLAGS.images}",
+    ]
+    source = f"npz:{FLAGS.data}" if FLAGS.data.endswith(".npz") else FLAGS.data
+    tool = str(pathlib.Path(sys.executable).with_name(command[0]))
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "report"
+        subprocess.run([tool, *command[1:], f"--dataset={source}", f"--output_dir={out}"], check=True)
+        (found,) = json.loads((out / "report.json").read_text())["models"]
+    return found, " ".join(command)
+
+
+def gradients(recipe: Recipe) -> int:
+    """Input gradients and updates that a training image cost."""
+    epochs, steps = (
+        int(re.search(rf"--{flag}=(\d+)", " ".join(recipe.flags))[1]) for flag in ("epochs", "attack_steps")
+    )
+    return epochs * (steps + 1)
+
+
+def card(path: pathlib.Path, recipe: Recipe, minutes: float) -> str:
+    """Two columns."""
+    found, command = evaluated(path, recipe.epsilon)
+    robust = {attack["name"]: attack["robust_accuracy"] for attack in found["attacks"]}
+    low, high = found["worst_case"]["interval"]
+    trained = f"tfharden-harden --dataset={FLAGS.part} {' '.join(recipe.flags)} --output={path.name}"
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("tfharden", "tensorflow", "keras"))
+    rows = {
+        "file": path.name,
+        "sha256": files.sha256(path),
+        "parameters": f"{found['parameters']:,}",
+        "command": f"`{trained}`",
+        "data": f"{FLAGS.part}, its 60,000 training images",
+        "threat": f"Linf, epsilon {recipe.epsilon:g}, on images in [0, 1]",
+        "seed": str(recipe.seed),
+        "gradients a training image": str(gradients(recipe)),
+        "minutes of training": f"{minutes:.0f}, 2 cores",
+        "clean accuracy": f"{found['clean_accuracy']:.1%}",
+        **{label: f"{robust[name]:.1%}" for name, label in ATTACKS.items()},
+        "worst case": f"{found['worst_case']['robust_accuracy']:.1%}, 95% interval {low:.1%} to {high:.1%}",
+        "evaluated by": f"`{command}`",
+        "made": f"{datetime.date.today()}, {versions}",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"# {path.stem}\n\n| | |\n|---|---|\n{table}\n\nAccuracies are over {FLAGS.images:,} test images.\n"
+
+
+def main(argv: list[str]) -> None:
+    """One model, one card."""
+    del argv
+    recipe = RECIPES[FLAGS.part][FLAGS.row].seeded(0)
+    made = pathlib.Path(FLAGS.folder) / FLAGS.part / f"{FLAGS.row}-0"
+    told = json.loads(made.with_suffix(".json").read_text())
+    if told["flags"] != list(recipe.flags):
+        raise SystemExit(f"{made}.keras was made by another recipe: run benchmarks/hardening.py again")
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    path = REFERENCE / f"{FLAGS.name}.keras"
+    shutil.copy(made.with_suffix(".keras"), path)
+    text = card(path, recipe, told["minutes"])
+    files.write_text(path.with_suffix(".md"), text)
+    print(text)
+
+
+if __name__ == "__main__":
+    app.run(main)
