@@ -8,7 +8,7 @@ import importlib.util
 from absl import flags
 
 import tfharden as th
-from tfharden.tools import hardening, methods, options, runner, strategy, training
+from tfharden.tools import hardening, methods, options, runner, schedule, strategy, training
 
 FLAGS = flags.FLAGS
 
@@ -20,7 +20,7 @@ def define_flags() -> None:
     options.define_training(epochs=40)
     options.define_model("cnn", "Architecture to train")
     methods.define_flags()
-    methods.define_augmentation()
+    schedule.define_flags()
     strategy.define_flags()
     flags.DEFINE_integer(
         "held_out",

@@ -8,7 +8,7 @@ import tfharden as th
 from tfharden import data
 from tfharden.hardening import BestEpoch, CatastrophicOverfitting, Confidence, confidence
 from tfharden.inputs import Examples
-from tfharden.tools import methods, options, strategy, training
+from tfharden.tools import methods, options, schedule, strategy, training
 
 FLAGS = flags.FLAGS
 # Images that single-step training is watched on, and that confidence is measured on; steps of PGD for the latter.
@@ -17,7 +17,7 @@ WATCHED, MEASURED, STEPS = 500, 1000, 20
 
 def train(model: keras.Model, dataset: data.Dataset) -> None:
     """Trains, and writes the model unless another worker does."""
-    examples, held_out = _split(dataset.train)
+    examples, held_out = split(dataset.train, FLAGS.held_out)
     trainer = methods.trainer(model, dataset, len(examples[1]))
     with training.unfinished(FLAGS.output, dataset) as notes:
         callbacks: list[keras.callbacks.Callback] = []
@@ -34,11 +34,8 @@ def train(model: keras.Model, dataset: data.Dataset) -> None:
             examples,
             f"{FLAGS.objective} {model.name}",
             **options.training_settings(),
-            warmup_epochs=FLAGS.warmup_epochs,
-            decay=FLAGS.decay,
-            average=FLAGS.average,
+            **schedule.settings(),
             held_out=held_out,
-            augment=methods.augmentation(),
             callbacks=[*callbacks, training.backup(notes)],
         )
         if strategy.is_chief():
@@ -51,15 +48,19 @@ def _may_overfit(trainer: th.RobustModel) -> bool:
     return trainer.attack is not None and trainer.attack.steps == 1 and not fixed
 
 
-def _split(examples: Examples) -> tuple[Examples, Examples | None]:
-    """Images to train on, and those that --held_out leaves aside."""
-    if not FLAGS.held_out:
+def split(examples: Examples, count: int) -> tuple[Examples, Examples | None]:
+    """Images to train on, and `count` that are left aside, drawn by --seed; None for 0.
+
+    Raises:
+        InputError: none is left to train on.
+    """
+    if not count:
         return examples, None
     x, y = examples
-    if FLAGS.held_out >= len(y):
-        raise th.InputError(f"--held_out={FLAGS.held_out} leaves none of the {len(y)} training images to train on")
+    if count >= len(y):
+        raise th.InputError(f"--held_out={count} leaves none of the {len(y)} training images to train on")
     order = np.random.default_rng(FLAGS.seed).permutation(len(y))
-    aside, rest = order[: FLAGS.held_out], order[FLAGS.held_out :]
+    aside, rest = order[:count], order[count:]
     return (x[rest], y[rest]), (x[aside], y[aside])
 
 

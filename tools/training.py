@@ -4,8 +4,10 @@ import contextlib
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 from absl import flags
 
 import tfharden as th
@@ -13,9 +15,8 @@ from tfharden import data, files
 from tfharden.hardening.augmentation import Affine
 from tfharden.hardening.batches import shuffled
 from tfharden.inputs import Examples
-from tfharden.tools import options, strategy
+from tfharden.tools import options, schedule, strategy
 from tfharden.tools.progress import Progress
-from tfharden.tools.schedule import COSINE, schedule
 from tfharden.tools.stages import resumable
 
 FLAGS = flags.FLAGS
@@ -25,14 +26,14 @@ VALIDATION_BATCH = 256
 
 def train(
     trainer: th.RobustModel,
-    examples: Examples,
+    examples: tuple[np.ndarray, Any],
     label: str,
     *,
     epochs: int,
     batch_size: int,
     learning_rate: float,
     warmup_epochs: float = 0.0,
-    decay: str = COSINE,
+    decay: str = schedule.COSINE,
     average: float = 0.0,
     held_out: Examples | None = None,
     augment: Affine | None = None,
@@ -43,7 +44,7 @@ def train(
 
     Args:
         trainer: not compiled yet.
-        examples: images and labels to train on.
+        examples: images to train on, and their labels or what else `fit` takes for `y`.
         label: of the progress.
         epochs: passes over them.
         batch_size: images a step.
@@ -56,13 +57,13 @@ def train(
         callbacks: that see each epoch before it is shown.
         seed: of the order of the images.
     """
-    count = len(examples[1])
+    count = len(examples[0])
     batch_size = min(batch_size, count)
     updates = getattr(trainer.objective, "replays", 1)
     an_epoch = -(-count // batch_size) * updates
     rising = round(warmup_epochs * an_epoch)
     falling = max(epochs * an_epoch - rising, 1)
-    rate = schedule(learning_rate, rising, falling, decay)
+    rate = schedule.rate(learning_rate, rising, falling, decay)
     optimizer = keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or None)
     trainer.compile(optimizer, metrics=["accuracy"])
     swap = [keras.callbacks.SwapEMAWeights()] if average else []

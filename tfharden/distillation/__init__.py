@@ -13,6 +13,7 @@ from tfharden.distillation.losses import (
     SoftTarget,
 )
 from tfharden.distillation.teachers import LabelMap, ensemble
+from tfharden.distillation.transferability import Transferability, transferability
 
 __all__ = [
     "AttentionTransfer",
@@ -25,6 +26,8 @@ __all__ = [
     "SimilarityPreserving",
     "SoftTarget",
     "Taught",
+    "Transferability",
     "ensemble",
     "objectives",
+    "transferability",
 ]

@@ -5,6 +5,7 @@ from tfharden.evaluation.evaluator import evaluate
 from tfharden.evaluation.linearity import linearity
 from tfharden.evaluation.probes import PROBES
 from tfharden.evaluation.report import Fooling, Panel, Report
+from tfharden.evaluation.statistics import wilson
 from tfharden.evaluation.transfer_matrix import TransferMatrix, transfer_matrix
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "linear_margin_drop",
     "linearity",
     "transfer_matrix",
+    "wilson",
 ]

@@ -1,30 +1,30 @@
 """Training data whose order follows from the seed and from how far the training has come."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfharden.hardening.replicas import check_shares
 from tfharden.hardening.robust_model import RobustModel
-from tfharden.inputs import Examples
 
 
 def shuffled(
-    examples: Examples,
+    examples: tuple[np.ndarray, Any],
     batch_size: int,
     trainer: RobustModel,
     seed: int = 0,
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tf.data.Dataset:
-    """Batches `(images, labels)` for `trainer.fit`, in another order in each epoch.
+    """Batches for `trainer.fit`, in another order in each epoch.
 
     `fit` shuffles arrays by a generator that a resumed training starts anew. Here the order of an epoch is a function
     of the seed and of `trainer.steps`, which is saved with the trainer, so a resumed training equals an uninterrupted
     one. The last batch may be smaller.
 
     Args:
-        examples: images `[n, ...]` and labels `[n]`.
+        examples: images `[n, ...]` and what `fit` calls `y`: labels `[n]`, any nest of such arrays, or None.
         batch_size: images a step, of all replicas together.
         trainer: that is to be trained.
         seed: of the orders, and of what `augment` does.
@@ -33,8 +33,10 @@ def shuffled(
     Raises:
         InputError: a batch that leaves a replica without images.
     """
-    images, labels = map(tf.convert_to_tensor, examples)  # which a graph refers to, where it would copy arrays
-    count = len(labels)
+    images, y = examples
+    # Tensors, which a graph refers to, where it would copy arrays.
+    tensors = tf.nest.map_structure(tf.convert_to_tensor, (images,) if y is None else (images, y))
+    count = len(images)
     check_shares(count, batch_size, trainer.distribute_strategy.num_replicas_in_sync)
     steps = -(-count // batch_size)
 
@@ -42,9 +44,10 @@ def shuffled(
         random = np.random.default_rng([seed, int(trainer.steps.numpy()) // steps])
         yield random.permutation(count), random.integers(2**31, size=count, dtype=np.int32)
 
-    def look_up(chosen: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        found = tf.ensure_shape(tf.gather(images, chosen), [None, *images.shape[1:]])
-        return found if augment is None else augment(found, tf.stack([draws[0], 0])), tf.gather(labels, chosen)
+    def look_up(chosen: tf.Tensor, draws: tf.Tensor) -> tuple[Any, ...]:
+        found, *rest = tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), tensors)
+        found = tf.ensure_shape(found, [None, *images.shape[1:]])
+        return found if augment is None else augment(found, tf.stack([draws[0], 0])), *rest
 
     whole = tuple(tf.TensorSpec([count], kind) for kind in (tf.int64, tf.int32))
     # Batched before the images are looked up, so that TensorFlow sees the size of a batch and can share it out among
