@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 from tfharden import attacks
+from tfharden.distillation import objectives as distillation
 from tfharden.hardening import objectives
+from tfharden.tools import teaching
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -42,5 +44,6 @@ def test_figures_are_those_of_the_benchmarks():
     assert all(row in told[2] for row in of_training)
 
 
-def test_every_attack_and_objective_is_named():
-    assert not [name for name in (*attacks.BY_NAME, *objectives.BY_NAME) if f"`{name}`" not in README]
+def test_every_attack_method_and_loss_is_named():
+    names = (*attacks.BY_NAME, *objectives.BY_NAME, *distillation.BY_NAME, *teaching.OF_LOGITS, *teaching.OF_FEATURES)
+    assert not [name for name in names if f"`{name}`" not in README]

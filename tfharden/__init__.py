@@ -34,6 +34,7 @@ _HOMES = {
         "SoftTarget",
         "Taught",
         "ensemble",
+        "transferability",
     ),
     "errors": ("InputError",),
     "evaluation": ("Report", "evaluate"),
