@@ -9,29 +9,18 @@ kept with its figures in saved_models/benchmark/, so that a benchmark that was k
 to benchmarks/results/. ART is in the extra `bench`.
 """
 
-import datetime
-import importlib.metadata
-import json
 import os
 import pathlib
-import platform
-import statistics
-import subprocess
-import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
-import mnist_models
-import numpy as np
+import recipes
+import tables
 import training_speed
 from absl import app, flags
-from hardening_recipes import RECIPES, Recipe
+from hardening_recipes import RECIPES
 
 import tfharden as th
-from tfharden import attacks, files
-from tfharden.inputs import Examples
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("part", None, ["speed", *RECIPES], "Which table to make.", required=True)
@@ -43,24 +32,15 @@ flags.DEFINE_integer("rounds", 9, "Epochs of each trainer whose time is taken.")
 flags.DEFINE_string("folder", "saved_models/benchmark", "Where models and figures are kept.")
 
 SEED = 0
-PACKAGES = ("tfharden", "tensorflow", "keras", "adversarial-robustness-toolbox")
-ATTACKS = ("fgsm", "pgd", "autoattack")
 
 
 def header(what: str) -> list[str]:
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
-    command = f"python benchmarks/hardening.py --part={FLAGS.part} --data={pathlib.Path(FLAGS.data).name}"
-    machine = f"{os.cpu_count()} cores, {platform.platform()}"
-    return [f"# {what}", "", f"`{command}`, {datetime.date.today()}, {machine}, {versions}.", ""]
-
-
-def table(*rows: list[str]) -> list[str]:
-    first, *rest = rows
-    return [f"| {' | '.join(row)} |" for row in (first, ["---"] * len(first), *rest)]
+    command = f"benchmarks/hardening.py --part={FLAGS.part} --data={FLAGS.data}"
+    return tables.header(what, command, (*tables.PACKAGES, "adversarial-robustness-toolbox"))
 
 
 def dataset() -> th.data.Dataset:
-    return th.data.load(f"npz:{FLAGS.data}" if FLAGS.data.endswith(".npz") else FLAGS.data)
+    return tables.dataset(FLAGS.data)
 
 
 def speed() -> list[str]:
@@ -74,80 +54,40 @@ def speed() -> list[str]:
         "epochs, of ART 2 in turns of its own at the end, after one that compiles; the speed in that of each floor in",
         "the same turn.",
         "",
-        *table(["trainer", "images/s", *(f"of {floor}" for floor in floors)], *rows),
+        *tables.table(["trainer", "images/s", *(f"of {floor}" for floor in floors)], *rows),
         "",
     ]
-
-
-def figures(name: str, recipe: Recipe, examples: Examples) -> dict:
-    """Trains and attacks, unless that was done before by the same command."""
-    folder = pathlib.Path(FLAGS.folder) / FLAGS.part
-    folder.mkdir(parents=True, exist_ok=True)
-    model, told = folder / f"{name}.keras", folder / f"{name}.json"
-    if told.exists() and json.loads(told.read_text())["flags"] == list(recipe.flags):
-        return json.loads(told.read_text())
-    command = [f"--dataset={'npz:' * FLAGS.data.endswith('.npz')}{FLAGS.data}", f"--output={model}", "--overwrite"]
-    if recipe.network == "wong":
-        keras.utils.set_random_seed(recipe.seed)
-        mnist_models.network(as_pytorch=True).save(folder / "wong.keras")
-        command.append(f"--model={folder / 'wong.keras'}")
-    tool = pathlib.Path(sys.executable).with_name("tfharden-harden")
-    began = time.monotonic()
-    subprocess.run([tool, *command, *recipe.flags], check=True)
-    found = {"flags": list(recipe.flags), "minutes": (time.monotonic() - began) / 60}
-    x, y = examples
-    classifier = th.KerasClassifier(th.load_model(model))
-    found |= {"parameters": classifier.model.count_params(), "clean": float(np.mean(classifier.predict(x) == y))}
-    for attack in ATTACKS:
-        result = attacks.get(attack, th.Linf(recipe.epsilon))(classifier, x, y)
-        found[attack] = result.robust_accuracy
-    files.write_text(told, json.dumps(found))
-    return found
 
 
 def methods() -> list[str]:
     """A row a recipe; recipes that differ by the seed alone share one."""
-    x, y = th.data.take(dataset().test, FLAGS.images, SEED)
-    recipes = RECIPES[FLAGS.part]
-    rows, epsilon = [], next(iter(recipes.values())).epsilon
-    for name, recipe in recipes.items():
-        done = (pathlib.Path(FLAGS.folder) / FLAGS.part / f"{name}-0.json").exists()
-        if not done and FLAGS.rows and name not in FLAGS.rows:
-            continue
-        found = [figures(f"{name}-{seed}", recipe.seeded(seed), (x, y)) for seed in range(recipe.seeds)]
-        shares = [_spread([100 * each[figure] for each in found]) for figure in ("clean", *ATTACKS)]
-        minutes = f"{statistics.mean(each['minutes'] for each in found):.1f}"
-        rows.append([recipe.label, f"{found[0]['parameters']:,}", *shares, minutes])
-        print(rows[-1], flush=True)
+    examples = th.data.take(dataset().test, FLAGS.images, SEED)
+    kept = recipes.Table(RECIPES[FLAGS.part], pathlib.Path(FLAGS.folder) / FLAGS.part, FLAGS.data, examples)
+    found = kept.found(FLAGS.rows)
+    rows = [
+        [kept.recipes[name].label, f"{each[0]['parameters']:,}", *recipes.shares(each), recipes.minutes(each)]
+        for name, each in found.items()
+    ]
+    epsilon = next(iter(kept.recipes.values())).epsilon
     return [
         *header(f"Adversarial training on {FLAGS.part}"),
-        f"Linf {epsilon:g}, {len(y):,} test images; FGSM, PGD-40 and AutoAttack by their default settings, in percent.",
-        "Several seeds: the mean, and the range. Minutes of the whole command, on the cores of this machine.",
+        f"Linf {epsilon:g}, {FLAGS.images:,} test images; FGSM, PGD-40 and AutoAttack by their default settings, in",
+        "percent. Several seeds: the mean, and the range. Minutes of the whole command, on the cores of this machine.",
         "",
-        *table(["method", "parameters", "clean", "FGSM", "PGD-40", "AutoAttack", "minutes"], *rows),
+        *tables.table(["method", "parameters", "clean", "FGSM", "PGD-40", "AutoAttack", "minutes"], *rows),
         "",
-        "Each row is `tfharden-harden` with",
+        "Made by",
         "",
-        *(
-            f"- {recipe.label}: `{' '.join(recipe.flags)}`"
-            for recipe in recipes.values()
-            if recipe.label in {row[0] for row in rows}
-        ),
+        *kept.commands(list(found)),
         "",
     ]
-
-
-def _spread(values: list[float]) -> str:
-    mean = f"{statistics.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
 
 
 def main(argv: list[str]) -> None:
     """One part, one table."""
     del argv
     lines = speed() if FLAGS.part == "speed" else methods()
-    files.write_text(f"benchmarks/results/hardening_{FLAGS.part}.md", "\n".join(lines))
-    print("\n".join(lines))
+    tables.write(f"hardening_{FLAGS.part}.md", lines)
 
 
 if __name__ == "__main__":

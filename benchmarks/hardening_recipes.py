@@ -1,49 +1,16 @@
 """The recipes of benchmarks/hardening.py: flags of tfharden-harden, and what their rows are called."""
 
-import dataclasses
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A command.
-
-    Attributes:
-        label: of the row.
-        epsilon: radius that the model is attacked with.
-        flags: of tfharden-harden, but for data, model file and output.
-        network: "wong" for the network of Wong et al. (2020), or else what the flags say.
-        seeds: number of seeds, from 0.
-        seed: the one of these that it is.
-    """
-
-    label: str
-    epsilon: float
-    flags: tuple[str, ...]
-    network: str = ""
-    seeds: int = 1
-    seed: int = 0
-
-    def seeded(self, seed: int) -> "Recipe":
-        """The same with that seed."""
-        return dataclasses.replace(self, flags=(*self.flags, f"--seed={seed}"), seed=seed)
-
-
-def _flags(*given: dict[str, object] | str) -> tuple[str, ...]:
-    merged: dict[str, object] = {}
-    for part in given:
-        merged |= {"objective": part} if isinstance(part, str) else part
-    return tuple(f"--{name}={value}" for name, value in merged.items())
-
+from recipes import Recipe, flags
 
 # MNIST, Linf 0.3. Trained a little beyond the radius, since what is trained on is weaker than what is attacked with.
 _MNIST = {"epsilon": 0.31, "batch_size": 128, "learning_rate": 2e-3, "average": 0.999, "ramp_epochs": 2}
 _MOVED = {"rotation": 8.6, "zoom": 0.08, "shear": 0.1, "shift": 0.036, "contrast": 1.5}
 _NET, _SMALL = ({"model": "threshold", "width": width} for width in (32, 16))
-_WONG = {"epsilon": 0.3, "epochs": 10, "batch_size": 100, "learning_rate": 5e-3, "warmup_epochs": 4}
+_WONG = {"epochs": 10, "batch_size": 100, "learning_rate": 5e-3, "warmup_epochs": 4, "decay": "linear"}
 
 
 def _mnist(label: str, objective: str, *settings: dict[str, object], seeds: int = 1) -> Recipe:
-    return Recipe(label, 0.3, _flags(objective, _SMALL, _MNIST, *settings), seeds=seeds)
+    return Recipe(label, 0.3, flags(objective, _SMALL, _MNIST, *settings), seeds=seeds)
 
 
 # Fashion-MNIST, Linf 0.1.
@@ -52,7 +19,7 @@ _SHIFTED = {"rotation": 4, "zoom": 0.05, "shear": 0.05, "shift": 0.036}
 
 
 def _fashion(label: str, objective: str, *settings: dict[str, object], seeds: int = 1) -> Recipe:
-    return Recipe(label, 0.1, _flags(objective, _FASHION, *settings), seeds=seeds)
+    return Recipe(label, 0.1, flags(objective, _FASHION, *settings), seeds=seeds)
 
 
 _STEPS = {"attack_steps": 5}
@@ -60,9 +27,21 @@ _PGD = {"epochs": 8} | _STEPS
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "mnist": {
-        "fast_wong": Recipe("fast, Wong's network and recipe", 0.3, _flags("fast", _WONG), network="wong", seeds=3),
+        "fast_wong": Recipe(
+            "fast, Wong's network and recipe", 0.3, flags("fast", _WONG, {"epsilon": 0.3}), network="wong"
+        ),
+        "fast_wong_averaged": Recipe(
+            "the same at 0.32, weights averaged",
+            0.3,
+            flags("fast", _WONG, {"epsilon": 0.32, "average": 0.999}),
+            network="wong",
+            seeds=3,
+        ),
         "madry_wong": Recipe(
-            "Madry PGD-7, Wong's network", 0.3, _flags("madry", _WONG, {"ramp_epochs": 2}), network="wong"
+            "Madry PGD-7, Wong's network",
+            0.3,
+            flags("madry", _WONG, {"epsilon": 0.3, "ramp_epochs": 2}),
+            network="wong",
         ),
         "natural": _mnist("natural", "natural", {"epochs": 8, "ramp_epochs": 0}),
         "madry": _mnist("Madry PGD-5", "madry", _PGD),
@@ -74,10 +53,10 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "n_fgsm_moved": _mnist("N-FGSM, images moved", "n-fgsm", {"epochs": 16}, _MOVED),
         "free_moved": _mnist("free, 8 replays, images moved", "free", {"epochs": 5, "replays": 8}, _MOVED),
         "best": _mnist(
-            "Madry PGD-5, images moved, twice as wide, 26 epochs",
+            "Madry PGD-5, images moved, twice as wide, 50 epochs",
             "madry",
             _NET,
-            {"epochs": 26, "attack_steps": 5},
+            {"epochs": 50} | _STEPS,
             _MOVED,
             seeds=3,
         ),

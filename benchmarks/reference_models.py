@@ -15,8 +15,10 @@ import subprocess
 import sys
 import tempfile
 
+import tables
 from absl import app, flags
-from hardening_recipes import RECIPES, Recipe
+from hardening_recipes import RECIPES
+from recipes import Recipe
 
 from tfharden import files
 
@@ -42,11 +44,10 @@ def evaluated(model: pathlib.Path, epsilon: float) -> tuple[dict, str]:
         f"--attacks={','.join(ATTACKS)}",
         f"--num_examples={FLAGS.images}",
     ]
-    source = f"npz:{FLAGS.data}" if FLAGS.data.endswith(".npz") else FLAGS.data
     tool = str(pathlib.Path(sys.executable).with_name(command[0]))
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "report"
-        subprocess.run([tool, *command[1:], f"--dataset={source}", f"--output_dir={out}"], check=True)
+        subprocess.run([tool, *command[1:], f"--dataset={tables.named(FLAGS.data)}", f"--output_dir={out}"], check=True)
         (found,) = json.loads((out / "report.json").read_text())["models"]
     return found, " ".join(command)
 

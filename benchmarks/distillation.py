@@ -1,0 +1,138 @@
+"""Distillation: its speed beside keras.distillation's, what students of one size learn from one teacher, and merging.
+
+    python benchmarks/distillation.py --part=speed --data=MNIST.npz
+    python benchmarks/distillation.py --part=mnist --data=MNIST.npz
+    python benchmarks/distillation.py --part=fashion_mnist --data=fashion_mnist
+    python benchmarks/distillation.py --part=merging --data=MNIST.npz --other=fashion_mnist
+
+Models are trained by the commands that the rows stand for and kept with their figures in saved_models/benchmark/, so
+that a benchmark that was killed goes on. Each part writes a table to benchmarks/results/.
+"""
+
+import os
+import pathlib
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import distillation_speed
+import merging
+import numpy as np
+import recipes
+import tables
+from absl import app, flags
+from distillation_recipes import RECIPES
+
+import tfharden as th
+from tfharden.tflite import Runtime
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("part", None, ["speed", "merging", *RECIPES], "Which table to make.", required=True)
+flags.DEFINE_string("data", None, "Dataset, as the tools' --dataset names it, or MNIST as an .npz.", required=True)
+flags.DEFINE_string("other", "fashion_mnist", "The second domain of --part=merging.")
+flags.DEFINE_list("rows", [], "Recipes to run, all by default; the table holds all that were ever run.")
+flags.DEFINE_integer("images", 1000, "Test images that are attacked.")
+flags.DEFINE_integer("speed_images", 10240, "Training images of an epoch whose time is taken.")
+flags.DEFINE_integer("rounds", 9, "Epochs of each trainer whose time is taken, and passes of each file.")
+flags.DEFINE_integer("seeds", 3, "Seeds of --part=merging.")
+flags.DEFINE_string("folder", "saved_models/benchmark", "Where models and figures are kept.")
+
+SEED, CALIBRATION = 0, 500
+
+
+def header(what: str) -> list[str]:
+    return tables.header(what, f"benchmarks/distillation.py --part={FLAGS.part} --data={FLAGS.data}")
+
+
+def speed() -> list[str]:
+    """The trainers side by side."""
+    x, y = th.data.take(tables.dataset(FLAGS.data).train, FLAGS.speed_images, SEED)
+    small, wide = distillation_speed.student().count_params(), distillation_speed.teacher().count_params()
+    floors = distillation_speed.FLOORS
+    return [
+        *header("Speed of distillation"),
+        f"{len(y):,} MNIST images in batches of {distillation_speed.BATCH}; a student of {small:,} parameters, "
+        f"a teacher of {wide:,}. Medians of",
+        f"{FLAGS.rounds} epochs after one that compiles; the speed in that of each floor in the same turn.",
+        "",
+        *tables.table(
+            ["trainer", "images/s", *(f"of {floor}" for floor in floors)],
+            *distillation_speed.rows((x, y), FLAGS.rounds),
+        ),
+        "",
+    ]
+
+
+def methods() -> list[str]:
+    """A row a recipe, and what its student is as an int8 file."""
+    dataset = tables.dataset(FLAGS.data)
+    examples = th.data.take(dataset.test, FLAGS.images, SEED)
+    kept = recipes.Table(RECIPES[FLAGS.part], pathlib.Path(FLAGS.folder) / f"distil_{FLAGS.part}", FLAGS.data, examples)
+    found = kept.found(FLAGS.rows)
+    rows = []
+    for name, each in found.items():
+        recipe = kept.recipes[name]
+        size, microseconds = as_int8(kept.path(name), dataset, recipe.epsilon)
+        parameters, shares = f"{each[0]['parameters']:,}", recipes.shares(each)
+        rows.append([recipe.label, *shares, parameters, f"{size:,}", f"{microseconds:.0f}", recipes.minutes(each)])
+    epsilon = next(iter(kept.recipes.values())).epsilon
+    columns = ["model", "clean", "FGSM", "PGD-40", "AutoAttack", "parameters", "int8 bytes", "us an image", "minutes"]
+    return [
+        *header(f"Students of one size, {FLAGS.part}"),
+        f"Linf {epsilon:g}, {FLAGS.images:,} test images; FGSM, PGD-40 and AutoAttack by their default settings, in",
+        "percent. Several seeds: the mean, and the range. The int8 file is seed 0's; microseconds on one thread, in",
+        "batches of 64, median.",
+        "",
+        *tables.table(columns, *rows),
+        "",
+        "Made by",
+        "",
+        *kept.commands(list(found)),
+        "",
+    ]
+
+
+def as_int8(path: pathlib.Path, dataset: th.data.Dataset, epsilon: float) -> tuple[int, float]:
+    """Bytes of the model's int8 file, and microseconds an image."""
+    model = th.load_model(path)
+    x, y = th.data.take(dataset.train, CALIBRATION, SEED)
+    attacked = th.attacks.PGD(th.Linf(epsilon), steps=10)(th.KerasClassifier(model), x, y).adversarial
+    file = th.export.to_tflite(model, "int8", np.concatenate([x, attacked])).file
+    images = dataset.test[0][: FLAGS.images]
+    runtime, seconds = Runtime(file), []
+    for _ in range(FLAGS.rounds + 1):
+        began = time.perf_counter()
+        runtime.predict(images)
+        seconds.append(time.perf_counter() - began)
+    return len(file.content), 1e6 * statistics.median(seconds[1:]) / len(images)
+
+
+def merged() -> list[str]:
+    """Teachers and students by seed."""
+    names = [pathlib.Path(data).stem for data in (FLAGS.data, FLAGS.other)]
+    sets = {
+        name: (dataset.train, dataset.test)
+        for name, dataset in zip(merging.CLASSES, map(tables.dataset, (FLAGS.data, FLAGS.other)), strict=True)
+    }
+    rows = [[f"{seed}", *row] for seed in range(FLAGS.seeds) for row in merging.rows(sets, seed)]
+    return [
+        *header("One student of two teachers' classes, without labels"),
+        f"cnn of width {merging.WIDTH}, {merging.EPOCHS} epochs, temperature {merging.TEMPERATURE:g}; accuracy on all "
+        "test images, among the teacher's",
+        "ten classes for teachers, among all twenty for students; last, how often the answer is of the right domain.",
+        "",
+        *tables.table(["seed", "model", *names, "right domain"], *rows),
+        "",
+    ]
+
+
+def main(argv: list[str]) -> None:
+    """One part, one table."""
+    del argv
+    make = {"speed": speed, "merging": merged}.get(FLAGS.part, methods)
+    tables.write(f"distillation_{FLAGS.part}.md", make())
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,52 @@
+"""One student of twenty classes, unlabelled, from a teacher of MNIST's digits and one of Fashion-MNIST's garments."""
+
+import keras
+import numpy as np
+
+import tfharden as th
+from tfharden.hardening import shuffled
+from tfharden.inputs import Examples
+
+WIDTH, EPOCHS, BATCH, RATE, TEMPERATURE = 16, 5, 128, 2e-3, 4.0
+CLASSES = {
+    "mnist": [f"digit {index}" for index in range(10)],
+    "fashion_mnist": ["top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"],
+}
+
+
+def _train(trainer: th.RobustModel, examples: tuple[np.ndarray, np.ndarray | None], seed: int, epochs: int) -> None:
+    rate = keras.optimizers.schedules.CosineDecay(RATE, epochs * -(-len(examples[0]) // BATCH))
+    trainer.compile(keras.optimizers.Adam(rate))
+    trainer.fit(shuffled(examples, BATCH, trainer, seed), epochs=epochs, shuffle=False, verbose=2)
+
+
+def _accuracy(model: keras.Model, images: np.ndarray, y: np.ndarray) -> float:
+    return float(np.mean(th.KerasClassifier(model).predict(images) == y))
+
+
+def rows(sets: dict[str, tuple[Examples, Examples]], seed: int) -> list[list[str]]:
+    """The teachers, and students by where they get the domain from: accuracy on each domain, of all twenty classes.
+
+    Args:
+        sets: training and test examples by domain.
+        seed: of everything.
+    """
+    teachers = {}
+    for index, (domain, (train, _)) in enumerate(sets.items()):
+        teachers[domain] = th.models.build("cnn", (28, 28, 1), 10, WIDTH, seed=2 * seed + index)
+        teachers[domain].name = domain
+        _train(th.RobustModel(teachers[domain]), train, seed, EPOCHS)
+    images = np.concatenate([train[0] for train, _ in sets.values()])
+    domains = np.repeat(np.arange(len(sets), dtype=np.int32), [len(train[1]) for train, _ in sets.values()])
+    found = [["teachers", *(f"{_accuracy(teachers[d], *sets[d][1]):.1%}" for d in sets), ""]]
+    for source, y in {"stream": domains, "confidence": None}.items():
+        merged = th.LabelMap(teachers, CLASSES, domain_from=source, temperature=TEMPERATURE)
+        student = th.models.build("cnn", (28, 28, 1), 20, WIDTH, seed=seed + 10)
+        _train(th.Distiller(student, merged, th.SoftTarget(TEMPERATURE), seed=seed), (images, y), seed, EPOCHS)
+        scores, right = [], []
+        for domain, (_, (x, labels)) in sets.items():
+            scores.append(f"{_accuracy(student, x, merged.merged_labels(domain, labels)):.1%}")
+            told = merged.domain_of[th.KerasClassifier(student).predict(x)]
+            right.append(np.mean(told == merged.domains.index(domain)))
+        found.append([f"student, domain from the {source}", *scores, f"{np.mean(right):.1%}"])
+    return found

@@ -1,0 +1,131 @@
+"""Recipes: commands that train a model, run once each, and the figures of what they make."""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+import keras
+import mnist_models
+import numpy as np
+import tables
+
+import tfharden as th
+from tfharden import attacks, files
+from tfharden.inputs import Examples
+
+ATTACKS = ("fgsm", "pgd", "autoattack")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A command.
+
+    Attributes:
+        label: of the row.
+        epsilon: radius that the model is attacked with.
+        flags: of the tool, but for data and output; "{folder}" stands for where the models of its table are kept.
+        network: "wong" for the network of Wong et al. (2020), or else what the flags say.
+        tool: the command.
+        seeds: number of seeds, from 0.
+        seed: the one of these that it is.
+    """
+
+    label: str
+    epsilon: float
+    flags: tuple[str, ...]
+    network: str = ""
+    tool: str = "tfharden-harden"
+    seeds: int = 1
+    seed: int = 0
+
+    def seeded(self, seed: int) -> "Recipe":
+        """The same with that seed."""
+        return dataclasses.replace(self, flags=(*self.flags, f"--seed={seed}"), seed=seed)
+
+
+def flags(*given: dict[str, object] | str) -> tuple[str, ...]:
+    """Settings as flags, later ones before earlier ones; a bare word is the objective."""
+    merged: dict[str, object] = {}
+    for part in given:
+        merged |= {"objective": part} if isinstance(part, str) else part
+    return tuple(f"--{name}={value}" for name, value in merged.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Recipes, their models and their figures in one folder, so that a benchmark that was killed goes on.
+
+    Attributes:
+        recipes: by name.
+        folder: where models and figures are kept.
+        data: what --data says.
+        examples: test images and labels.
+    """
+
+    recipes: Mapping[str, Recipe]
+    folder: pathlib.Path
+    data: str
+    examples: Examples
+
+    def path(self, name: str, seed: int = 0) -> pathlib.Path:
+        """Where that recipe's model is kept."""
+        return self.folder / f"{name}-{seed}.keras"
+
+    def found(self, only: Sequence[str]) -> dict[str, list[dict]]:
+        """Figures of each seed, by recipe: of those in `only` (all if it is empty), and of those that were ever run."""
+        found = {}
+        for name, recipe in self.recipes.items():
+            if not only or name in only or self.path(name).with_suffix(".json").exists():
+                found[name] = [self._figures(name, recipe.seeded(seed)) for seed in range(recipe.seeds)]
+                print(name, *found[name], flush=True)
+        return found
+
+    def commands(self, names: Sequence[str]) -> list[str]:
+        """A line each, for below the table."""
+        return [f"- {r.label}: `{r.tool} {' '.join(r.flags)}`" for r in map(self.recipes.__getitem__, names)]
+
+    def _figures(self, name: str, recipe: Recipe) -> dict:
+        """Trains and attacks, unless that was done before by the same command."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        model = self.path(name, recipe.seed)
+        told = model.with_suffix(".json")
+        if told.exists() and json.loads(told.read_text())["flags"] == list(recipe.flags):
+            return json.loads(told.read_text())
+        command = [flag.format(folder=self.folder) for flag in recipe.flags]
+        command += [f"--dataset={tables.named(self.data)}", f"--output={model}", "--overwrite"]
+        if recipe.network == "wong":
+            keras.utils.set_random_seed(recipe.seed)
+            mnist_models.network(as_pytorch=True).save(self.folder / "wong.keras")
+            command.append(f"--model={self.folder / 'wong.keras'}")
+        began = time.monotonic()
+        subprocess.run([pathlib.Path(sys.executable).with_name(recipe.tool), *command], check=True)
+        found = {"flags": list(recipe.flags), "minutes": (time.monotonic() - began) / 60}
+        x, y = self.examples
+        classifier = th.KerasClassifier(th.load_model(model))
+        found |= {"parameters": classifier.model.count_params(), "clean": float(np.mean(classifier.predict(x) == y))}
+        for attack in ATTACKS:
+            result = attacks.get(attack, th.Linf(recipe.epsilon))(classifier, x, y)
+            found[attack] = result.robust_accuracy
+            found |= {f"fell to {stage.name}": int(stage.fell) for stage in result.stages}
+        files.write_text(told, json.dumps(found))
+        return found
+
+
+def shares(found: Sequence[dict], names: Sequence[str] = ("clean", *ATTACKS)) -> list[str]:
+    """Each figure in percent: the mean over seeds, and their range where there are several."""
+    return [_spread([100 * each[name] for each in found]) for name in names]
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
+
+
+def minutes(found: Sequence[dict]) -> str:
+    """Mean over seeds."""
+    return f"{statistics.mean(each['minutes'] for each in found):.1f}"
