@@ -21,6 +21,7 @@ setup(
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
+        "tensorflow-model-optimization>=0.8.1,<0.9",
         "ai-edge-litert>=2.3,<2.4",
         "numpy>=2.1,<3",
         "absl-py>=1.4,<3",

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfharden.errors import InputError
+from tfharden.graphs import rebuilt
 
 Extractor = Callable[[tf.Tensor, bool], list[tf.Tensor]]
 
@@ -73,18 +74,8 @@ def _opened(model: keras.Model, paths: Sequence[str]) -> keras.Model:
         found.setdefault(operation.name, output)
         return output
 
-    rebuilt = _rebuilt(model, call)
-    return keras.Model(rebuilt.input, [*rebuilt.outputs, *(found[path] for path in paths)])
-
-
-def _rebuilt(model: keras.Model, call: Callable[..., object]) -> keras.Model:
-    """The same layers once more on a new input, each called by `call`."""
-    if isinstance(model, keras.Sequential):  # Keras refuses a call_function there
-        images = output = keras.Input(batch_shape=model.input_shape, dtype=model.inputs[0].dtype)
-        for operation in model.layers:
-            output = call(operation, output)
-        return keras.Model(images, output)
-    return keras.models.clone_model(model, clone_function=lambda operation: operation, call_function=call)
+    again = rebuilt(model, call)
+    return keras.Model(again.input, [*again.outputs, *(found[path] for path in paths)])
 
 
 class Projection(layers.Layer):

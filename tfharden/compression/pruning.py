@@ -1,0 +1,153 @@
+"""Magnitude pruning: the smallest weights become zero, ever more of them, and stay so."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from tfharden.compression import tfmot
+from tfharden.compression.kernels import kernels
+from tfharden.errors import InputError
+
+# Training step to whether masks are due, and the sparsity: a schedule of tfmot's.
+Schedule = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+# Sparsity of a pattern: N of M neighbours that are kept.
+PATTERNS = {"2:4": (2, 4)}
+
+
+def magnitude_mask(weights: tf.Tensor, sparsity: float | tf.Tensor) -> tf.Tensor:
+    """1 for the largest weights, 0 for the share `sparsity` of the smallest (Zhu and Gupta 2018), of their shape.
+
+    As tensorflow-model-optimization counts: the number of weights that are kept is rounded and at least 1, and all
+    that are as large as the smallest of these are kept too.
+    """
+    sizes = tf.reshape(tf.abs(weights), [-1])
+    kept = tf.maximum(tf.round(tf.cast(tf.size(sizes), tf.float32) * (1 - tf.cast(sparsity, tf.float32))), 1)
+    least = tf.sort(sizes, direction="DESCENDING")[tf.cast(kept, tf.int32) - 1]
+    return tf.cast(tf.abs(weights) >= least, weights.dtype)
+
+
+def pattern_mask(weights: tf.Tensor, kept: int, of: int) -> tf.Tensor:
+    """1 for the `kept` largest of each `of` neighbours along the axis that is summed over (2:4 of Mishra et al. 2021).
+
+    That axis is the one before the last, the input channels, which hardware reads in order; what is left over at its
+    end is a group of its own, filled up with zeros.
+    """
+    *outer, inputs, outputs = weights.shape
+    rows = tf.reshape(tf.linalg.matrix_transpose(tf.abs(weights)), [-1, inputs])
+    groups = tf.reshape(tf.pad(rows, [[0, 0], [0, -inputs % of]]), [-1, of])
+    order = tf.argsort(tf.argsort(groups, direction="DESCENDING", stable=True), stable=True)
+    mask = tf.reshape(tf.cast(order < kept, weights.dtype), [tf.shape(rows)[0], -1])[:, :inputs]
+    return tf.linalg.matrix_transpose(tf.reshape(mask, [*outer, outputs, inputs]))
+
+
+def constant_sparsity(sparsity: float, begin_step: int = 0, end_step: int = -1, frequency: int = 100) -> Schedule:
+    """The same sparsity from `begin_step` on: tfmot's ConstantSparsity."""
+    return _scheduled("ConstantSparsity", sparsity, begin_step, end_step, frequency)
+
+
+def polynomial_decay(
+    final_sparsity: float,
+    *,
+    end_step: int,
+    begin_step: int = 0,
+    initial_sparsity: float = 0.0,
+    power: float = 3,
+    frequency: int = 100,
+) -> Schedule:
+    """s_f + (s_i - s_f) (1 - (t - t_0) / (t_1 - t_0))^power: tfmot's PolynomialDecay (Zhu and Gupta 2018)."""
+    return _scheduled(
+        "PolynomialDecay", initial_sparsity, final_sparsity, begin_step, end_step, power=power, frequency=frequency
+    )
+
+
+def _scheduled(name: str, *arguments: float, **settings: float) -> Schedule:
+    try:
+        return getattr(tfmot.load().sparsity.keras, name)(*arguments, **settings)
+    except (AssertionError, ValueError) as error:
+        raise InputError(f"{name}: {' '.join(str(error).split())}") from error
+
+
+class _Masked(keras.constraints.Constraint):
+    """Keeps what a mask hides at zero: Keras applies it after every update of the weights."""
+
+    def __init__(self, mask: tf.Variable) -> None:
+        self.mask = mask
+
+    def __call__(self, weights: tf.Tensor) -> tf.Tensor:
+        return weights * tf.cast(self.mask, weights.dtype)
+
+
+class Pruning(keras.callbacks.Callback):
+    """Prunes a model's kernels while `fit` trains it; the model stays the ordinary Keras model that it is.
+
+    It works inside any trainer that trains the model's own variables, RobustModel and Distiller among them: the masks
+    hang on the variables as constraints, and go when training ends; the zeros remain.
+
+    Without a schedule or a pattern the zeros that kernels have are kept, and no others are made: for training on after
+    pruning, as in quantisation-aware training.
+
+    Args:
+        model: the plain model, whose kernels are pruned.
+        schedule: `polynomial_decay(...)`, `constant_sparsity(...)` or another of tfmot's.
+        pattern: "2:4" to keep two of each four neighbours, chosen anew at the beginning of each epoch.
+        only: names of layers; all convolutions and dense layers by default.
+
+    Raises:
+        InputError: schedule and pattern both, layers that aren't there.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        schedule: Schedule | None = None,
+        pattern: str | None = None,
+        only: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        if schedule is not None and pattern is not None:
+            raise InputError("pruning takes a schedule or a pattern, and not both")
+        if pattern is not None and pattern not in PATTERNS:
+            raise InputError(f"unknown pattern {pattern!r}: known are {', '.join(PATTERNS)}")
+        self._schedule = schedule
+        self._pattern = pattern and PATTERNS[pattern]
+        self._kernels = kernels(model, only)
+        self._masks = {path: tf.Variable(tf.ones(kernel.shape)) for path, kernel in self._kernels.items()}
+        self._hung = False
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Counts anew which weights are small, when that is due."""
+        if not self._hung:
+            self._hang()
+        if self._pattern is not None and batch == 0:
+            self._update(lambda weights: pattern_mask(weights, *self._pattern))
+        if self._schedule is not None:
+            due, sparsity = self._schedule(self.model.optimizer.iterations.value)
+            if due:
+                self._update(lambda weights: magnitude_mask(weights, sparsity))
+
+    def _hang(self) -> None:
+        """Masks for the zeros that kernels have, before the first update and after a resumed training has them back."""
+        self._hung = True
+        for path, kernel in self._kernels.items():
+            if kernel.constraint is not None:
+                raise InputError(f"{path} has a constraint of its own already, which pruning would replace")
+            self._masks[path].assign(tf.cast(kernel.value != 0, tf.float32))
+            kernel.constraint = _Masked(self._masks[path])
+
+    def _update(self, mask: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        for path, kernel in self._kernels.items():
+            self._masks[path].assign(tf.cast(mask(kernel.value), tf.float32))
+            kernel.assign(kernel.constraint(kernel.value))
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Takes the masks off, once all that they hide is zero, in averaged weights too."""
+        for kernel in self._kernels.values():
+            if kernel.constraint is not None:
+                kernel.assign(kernel.constraint(kernel.value))
+            kernel.constraint = None
+        self._hung = False
+
+    def sparsity(self) -> dict[str, float]:
+        """Share of zeros of each kernel."""
+        return {path: float(tf.reduce_mean(tf.cast(k.value == 0, tf.float32))) for path, k in self._kernels.items()}
