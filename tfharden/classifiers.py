@@ -231,7 +231,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     # Keras knows the layers of ours that a file may hold once they are imported, which can't be done at the top.
-    importlib.import_module("tfharden.distillation.teachers")
+    for module in ("distillation.teachers", "compression.fake_quantization"):
+        importlib.import_module(f"tfharden.{module}")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the archive, the JSON or HDF5 library raised
