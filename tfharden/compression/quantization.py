@@ -54,7 +54,7 @@ def quantize_aware(model: keras.Model, *, left_float: Sequence[str] = ()) -> ker
     """A copy of `model` that computes in fake int8: kernels of convolutions by channel, activations by range.
 
     It is an ordinary Keras model: `RobustModel` and `Distiller` train it, attacks see its rounding (straight through,
-    Bengio et al. 2013), `th.export.to_tflite(copy, "int8")` turns it into a file of integers without calibration.
+    Bengio et al. 2013), `th.export.to_tflite(copy, "int8", images)` turns it into a file of integers with these ranges.
     Convolutions, BatchNormalization and ReLU in a row are rounded once, after the last, since the converter makes one
     operator of them: a scale by channel takes up what BatchNormalization multiplies. Call `calibrate` first.
 
