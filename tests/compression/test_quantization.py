@@ -190,3 +190,11 @@ def test_layers_left_float_on_request():
     copy = quantize_aware(model, left_float=["norm"])
     calibrate(copy, examples()[0])
     assert "norm_range" not in [layer.name for layer in copy.layers]
+
+
+def test_calibration_images_change_nothing_in_the_file():
+    """Its ranges are the model's own."""
+    copy, (x, _) = calibrated(trained("cnn")), examples()
+    files = [th.export.to_tflite(copy, "int8", images).file for images in (x, 0.3 * x + 0.1)]
+    one, other = (th.TFLiteClassifier(file, kernels="reference").logits(x) for file in files)
+    np.testing.assert_array_equal(one, other)
