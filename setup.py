@@ -4,7 +4,9 @@ import pathlib
 
 from setuptools import find_packages, setup
 
-TOOLS = ("harden", "distill", "export", "evaluate", "pipeline")
+# It has development versions only, which installers pass over unless one is named; wheels for Linux on x86-64.
+MICRO = 'tflite-micro==0.dev20261023182759; sys_platform == "linux" and platform_machine == "x86_64"'
+TOOLS = ("harden", "distill", "compress", "export", "mcu", "evaluate", "pipeline")
 
 setup(
     name="tfharden",
@@ -17,12 +19,17 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["tfharden", "tfharden.*"]), "tfharden.tools"],
     package_dir={"tfharden.tools": "tools"},
-    package_data={"tfharden": ["py.typed"], "tfharden.evaluation": ["*.html.j2"]},
+    package_data={
+        "tfharden": ["py.typed"],
+        "tfharden.evaluation": ["*.html.j2"],
+        "tfharden.export.mcu": ["templates/**/*.j2"],
+    },
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
         "tensorflow-model-optimization>=0.8.1,<0.9",
         "ai-edge-litert>=2.3,<2.4",
+        "flatbuffers>=25.9,<26",
         "numpy>=2.1,<3",
         "absl-py>=1.4,<3",
         "scikit-learn>=1.6,<2",
@@ -32,7 +39,9 @@ setup(
         "Jinja2>=3.1,<4",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4", "tensorboard>=2.20,<3"],
+        "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4", "tensorboard>=2.20,<3", MICRO],
+        # Measures the arena of MCU kits and checks their golden vectors.
+        "micro": [MICRO],
         # For keras.callbacks.TensorBoard, --tensorboard of the tools.
         "tensorboard": ["tensorboard>=2.20,<3"],
         # Peers, for benchmarks/.

@@ -1,4 +1,4 @@
-"""Exports a Keras model to a .tflite file that has been run beside it.
+"""Exports a Keras model to a .tflite file that has been run beside it, with a data sheet in JSON of the same name.
 
 tfharden-export --model=saved_models/student.keras --recipe=int8 --output=saved_models/student_int8.tflite
 """
@@ -11,6 +11,8 @@ import numpy as np
 from absl import flags
 
 import tfharden as th
+from tfharden.export import recipes
+from tfharden.export.artifact import beside
 from tfharden.tools import options, runner
 from tfharden.tools.progress import Progress
 
@@ -25,7 +27,17 @@ def define_flags() -> None:
     options.define_data()
     options.define_threat()
     flags.DEFINE_string("model", None, "Path of the model, a .keras file.", required=True)
-    flags.DEFINE_enum("recipe", "int8", list(th.export.RECIPES), "What the file computes in.")
+    flags.DEFINE_enum(
+        "recipe",
+        "int8",
+        list(th.export.RECIPES),
+        "What the file computes in: float16 is half-precision weights; dynamic 8-bit weights, activations quantised on "
+        "the fly; int8-uint8 and int8-float are int8 inside, with input and output in uint8 or float32; int16x8 is "
+        "16-bit activations, 8-bit weights.",
+    )
+    flags.DEFINE_enum("target", "any", th.export.TARGETS, "What it has to run on; mcu refuses what doesn't run there.")
+    flags.DEFINE_bool("dynamic_batch", False, "A file that takes any number of images at a time, not one.")
+    flags.DEFINE_bool("per_tensor_dense", False, "One scale for all of a dense layer's weights, for old runtimes.")
     define_calibration()
     options.define_output("saved_models/model.tflite", "Path of the .tflite file.")
 
@@ -47,16 +59,38 @@ def calibration(model: keras.Model, dataset: th.data.Dataset, threat: th.Threat,
 def main() -> None:
     """What the flags ask for."""
     options.check_output(FLAGS.output, ".tflite")
+    options.check_output(beside(FLAGS.output))
+    settings = {
+        "per_channel_dense": not FLAGS.per_tensor_dense,
+        "dynamic_batch": FLAGS.dynamic_batch,
+        "target": FLAGS.target,
+    }
+    recipe = recipes.get(FLAGS.recipe, **settings)
     dataset = options.dataset()
+    examples = options.test_examples(dataset)
     model = th.load_model(FLAGS.model)
     options.check_fit(model, dataset)
     with Progress(f"export {FLAGS.recipe}") as progress:
-        images = calibration(model, dataset, options.threat(), FLAGS.calibration_examples, FLAGS.seed)
-        artifact = th.export.to_tflite(model, FLAGS.recipe, images, dataset.bounds)
-        artifact.save(FLAGS.output)
+        images = None
+        if recipe.calibrated:
+            images = calibration(model, dataset, options.threat(), FLAGS.calibration_examples, FLAGS.seed)
+        artifact = th.export.to_tflite(model, FLAGS.recipe, images, dataset.bounds, probes=examples[0], **settings)
+        progress(0.8)
+        manifest = th.export.manifest(artifact, model, examples)
+        artifact.save(FLAGS.output, manifest)
         progress(1.0)
-    size = len(artifact.file.content) / 1024
-    print(f"{FLAGS.output}: {size:.1f} KB, predicts what its source predicts on {artifact.agreement:.1%} of the images")
+    print(summary(manifest))
+
+
+def summary(manifest: th.export.Manifest) -> str:
+    """A manifest in a line."""
+    found = manifest.evaluation
+    return (
+        f"{FLAGS.output}: {manifest.bytes / 1024:.1f} KB ({manifest.gzip_bytes / 1024:.1f} KB as gzip), "
+        f"{manifest.multiply_adds:,} multiply-adds and {1e6 * manifest.latency['seconds']:.0f} us an image, right on "
+        f"{found['accuracy']:.1%} of {found['examples']} test images, predicts what its source predicts on "
+        f"{found['agreement']:.1%}"
+    )
 
 
 def run() -> None:

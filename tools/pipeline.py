@@ -29,6 +29,8 @@ FLAGS = flags.FLAGS
 # Learning rates that suit Adam with a cosine schedule on the small reference models.
 NATURAL_RATE, TEACHER_RATE, STUDENT_RATE = 1e-3, 3e-3, 5e-3
 ARCHITECTURE, FEATURE = "cnn", "conv3"
+# What the student is exported as.
+RECIPES = ("float32", "int8")
 
 
 def define_flags() -> None:
@@ -100,23 +102,21 @@ class Pipeline:
             student = self._load("student")
             with Progress("export the student") as progress:
                 images = calibration(student, self.dataset, self.threat, FLAGS.calibration_examples, FLAGS.seed)
-                for done, recipe in enumerate(th.export.RECIPES, start=1):
+                for done, recipe in enumerate(RECIPES, start=1):
                     artifact = th.export.to_tflite(student, recipe, images, self.dataset.bounds)
                     artifact.save(self.stages.folder / f"student_{recipe}.tflite")
-                    progress(done / len(th.export.RECIPES), f"{recipe} agrees on {artifact.agreement:.1%}")
+                    progress(done / len(RECIPES), f"{recipe} agrees on {artifact.agreement:.1%}")
 
         described = settings | {
             "student": self.stages.digest("student.keras"),
             "calibration_examples": FLAGS.calibration_examples,
         }
-        self.stages.run(
-            "export the student", described, [f"student_{recipe}.tflite" for recipe in th.export.RECIPES], make
-        )
+        self.stages.run("export the student", described, [f"student_{recipe}.tflite" for recipe in RECIPES], make)
 
     def _evaluate(self) -> None:
         examples = options.test_examples(self.dataset)
         names = [f"{name}.keras" for name in ("baseline", "teacher", "student")]
-        names += [f"student_{recipe}.tflite" for recipe in th.export.RECIPES]
+        names += [f"student_{recipe}.tflite" for recipe in RECIPES]
 
         def make() -> None:
             with unfinished(self.stages.folder) as notes, Progress("evaluate") as progress:

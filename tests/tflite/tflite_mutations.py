@@ -7,6 +7,7 @@ import collections
 import json
 import pathlib
 import random
+import resource
 import sys
 import tempfile
 
@@ -19,6 +20,7 @@ from tfharden.errors import InputError
 from tfharden.tflite import operators
 from tfharden.tflite import schema as tables
 
+MEMORY = 8 * 2**30
 _NUMBERS = [-(2**31), -1000, -2, -1, 0, 1, 2, 3, 4, 7, 16, 255, 1000, 65536, 2**31 - 1]
 _CODES = {name: value for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 
@@ -156,6 +158,8 @@ def outcome(path):
 
 
 def main():
+    # A file that makes LiteRT ask for more than this is stopped, and doesn't take the machine's memory with it.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     path, kind, first, last = sys.argv[1:]
     content = pathlib.Path(path).read_bytes()
     damage = {"bytes": damage_bytes, "fields": damage_fields}[kind]

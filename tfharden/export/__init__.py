@@ -1,6 +1,9 @@
-"""Keras models as .tflite files."""
+"""Keras models as .tflite files, and those as sources for microcontrollers."""
 
 from tfharden.export.converter import Artifact, ExportError, to_tflite
+from tfharden.export.manifest import Manifest, manifest
+from tfharden.export.mcu import mcu_kit
 from tfharden.export.recipes import BY_NAME as RECIPES
+from tfharden.export.recipes import TARGETS
 
-__all__ = ["RECIPES", "Artifact", "ExportError", "to_tflite"]
+__all__ = ["RECIPES", "TARGETS", "Artifact", "ExportError", "Manifest", "manifest", "mcu_kit", "to_tflite"]

@@ -1,7 +1,7 @@
 """From a Keras model to a .tflite file that has been run before anyone gets it."""
 
 import contextlib
-import dataclasses
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -10,48 +10,25 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfharden import files, quiet
-from tfharden.classifiers import KerasClassifier, TFLiteClassifier
+from tfharden import quiet
+from tfharden.classifiers import KerasClassifier
 from tfharden.errors import InputError
+from tfharden.export import calibration as calibrations
 from tfharden.export import recipes
+from tfharden.export.artifact import Artifact, ExportError, facts
+from tfharden.export.comparison import LEAST_AGREEMENT, check_same, compare
 from tfharden.inputs import check_images
-from tfharden.tflite import TFLiteFile, parse
+from tfharden.tflite import TFLiteFile, metadata, parse
+from tfharden.tflite.extension import extended
 
-# Float kernels sum in another order than Keras' own; a broken file is off by the size of the logits themselves.
-FLOAT_TOLERANCE = 1e-3
-# Share of images on which an integer file has to agree with its source on the class.
-LEAST_AGREEMENT = 0.9
-# Images for the comparison where no calibration images are given.
+__all__ = ["LEAST_AGREEMENT", "Artifact", "ExportError", "to_tflite"]
+
+# Images for the comparison where none are given.
 PROBES = 64
-
-
-class ExportError(RuntimeError):
-    """The converter failed, or its file doesn't do what the model does."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Artifact:
-    """A converted model, compared with its source.
-
-    Attributes:
-        file: the file's content, checked and read.
-        recipe: name of the recipe.
-        agreement: share of the compared images on which file and model predict the same class.
-        largest_error: largest difference of a logit, as a share of the largest logit of the model.
-    """
-
-    file: TFLiteFile
-    recipe: str
-    agreement: float
-    largest_error: float
-
-    def save(self, path: files.Path) -> None:
-        """Writes the .tflite file, whole or not at all.
-
-        Raises:
-            InputError: it can't be written.
-        """
-        files.write_bytes(path, self.file.content)
+# Images on which the file with its metadata is run once more.
+_REPEATED = 16
+# Keras' own names of inputs that nobody named: their numbers depend on what else was built before.
+_UNNAMED = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
 
 
 def to_tflite(
@@ -59,79 +36,103 @@ def to_tflite(
     recipe: str = "int8",
     calibration: np.ndarray | None = None,
     bounds: tuple[float, float] = (0.0, 1.0),
+    *,
+    probes: np.ndarray | None = None,
+    per_channel_dense: bool = True,
+    dynamic_batch: bool = False,
+    target: str = "any",
 ) -> Artifact:
     """Converts, runs the result beside the model, and only then returns it.
 
-    Batch 1 is fixed in the graph, as microcontrollers need it, and only built-in operators are allowed.
+    Batch 1 is fixed in the graph, as microcontrollers need it, and only built-in operators are allowed. The file keeps
+    the name of the model's input ("image" if it has none), has a signature, and says in its metadata how it was made.
 
     Args:
         model: built classifier.
-        recipe: "float32", or "int8" for integers throughout, input and output among them.
+        recipe: "float32", "float16", "dynamic", "int8", "int8-uint8", "int8-float" or "int16x8"; `recipes.get` tells
+            what they are.
         calibration: images `[n, ...]` on which the ranges of activations are measured: what the model will meet, clean
             and attacked, since ranges from clean images alone would clip the attacked ones.
         bounds: range of the model's input.
+        probes: images `[n, ...]` of what the model will meet, others than for calibration. File and model are compared
+            on them, and calibration images that stir up other ranges are refused. By default files are compared on
+            the calibration images, or on noise.
+        per_channel_dense: False for one scale for all of a Dense layer's weights, which old runtimes need.
+        dynamic_batch: a file that takes any number of images at a time.
+        target: "any", or "mcu" to refuse what doesn't run on LiteRT for Microcontrollers.
 
     Raises:
-        InputError: an unknown recipe, images that don't fit the model, several inputs.
+        InputError: an unknown recipe or options that don't fit it, images that don't fit the model, several inputs.
         ExportError: the converter fails, or the file's answers aren't the model's.
     """
-    chosen = recipes.get(recipe)
+    chosen = recipes.get(recipe, per_channel_dense=per_channel_dense, dynamic_batch=dynamic_batch, target=target)
     source = KerasClassifier(model, bounds=bounds)
     if calibration is not None:
         calibration = check_images(calibration, source.input_shape, bounds)
-    probes = calibration
-    if probes is None:
-        probes = np.random.default_rng(0).uniform(*bounds, (PROBES, *source.input_shape)).astype(np.float32)
-    if len(probes) > 1 and not np.ptp(source.logits(probes), axis=0).any():
+        if chosen.calibrated:
+            calibrations.check(calibration, bounds)
+    if probes is not None:
+        probes = check_images(probes, source.input_shape, bounds)
+    images, kind = (probes, "given") if probes is not None else (calibration, "calibration")
+    if images is None:
+        noise = np.random.default_rng(0).uniform(*bounds, (PROBES, *source.input_shape))
+        images, kind = noise.astype(np.float32), ""
+    if len(images) > 1 and not np.ptp(source.logits(images), axis=0).any():
         raise InputError(f"{model.name} answers the same for every image: it has learnt nothing, or its units are dead")
-    content = _convert(model, source.input_shape, chosen, calibration)
-    try:
-        file = parse(content, f"{model.name}.tflite")
-    except InputError as error:
-        raise ExportError(f"the converter made an unusable file: {error}") from error
-    return _compared(source, file, chosen, probes)
+    if chosen.calibrated and calibration is not None and probes is not None:
+        calibrations.check_alike(model, calibration, probes)
+    bare = _parsed(_convert(model, source.input_shape, chosen, calibration), model)
+    agreement, error = compare(source, bare, chosen, images, kind)
+    used = calibrations.Calibration.of(calibration) if chosen.calibrated and calibration is not None else None
+    told = metadata.pack(facts(bare, chosen, bounds, used, agreement))
+    file = _parsed(extended(bare.content, told, _names(model)), model)
+    check_same(file, bare, images[:_REPEATED])
+    kept = (chosen.per_channel_dense, chosen.dynamic_batch)
+    return Artifact(file, chosen.name, agreement, error, bounds, used, *kept)
 
 
 def _convert(
     model: keras.Model, shape: tuple[int, ...], recipe: recipes.Recipe, calibration: np.ndarray | None
 ) -> bytes:
-    signature = [tf.TensorSpec([1, *shape], tf.float32, name="image")]
+    # What TensorFlow can't name a tensor it would call Placeholder.
+    name = re.sub(r"[^A-Za-z0-9_.]", "_", _names(model)[0]).lstrip("_") or "image"
+    signature = [tf.TensorSpec([None if recipe.dynamic_batch else 1, *shape], tf.float32, name=name)]
     graph = tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
     with _quiet():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()], model)
+        concrete = graph.get_concrete_function()
+        # The calibrator would end the process.
+        if any(operation.type in ("While", "StatelessWhile") for operation in concrete.graph.get_operations()):
+            raise ExportError(f"{model.name} has a loop in it, which no built-in operator does: unroll=True unrolls it")
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
         # By way of a SavedModel, variables would stay variables; the graph itself is frozen to constants.
         converter.experimental_lower_to_saved_model = False
         recipe.apply(converter, calibration)
         try:
             return converter.convert()
-        except InputError:
-            raise
         except Exception as error:  # the converter raises its own classes, and bare ones
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ExportError(f"{model.name} can't be converted to {recipe.name}: {reason}") from error
+            failed = error
+    # Out here, where what the native code said of it stays unheard.
+    raise ExportError(f"{model.name} can't be converted to {recipe.name}: {_reason(failed)}") from failed
 
 
-def _compared(source: KerasClassifier, file: TFLiteFile, recipe: recipes.Recipe, images: np.ndarray) -> Artifact:
-    """The artifact, once its answers are known to be the model's on these images."""
-    if recipe.io != tf.float32 and (file.input.dtype, file.output.dtype) != (recipe.io.as_numpy_dtype,) * 2:
-        raise ExportError(f"asked for {recipe.io.name} input and output, got {file.input.dtype}, {file.output.dtype}")
-    converted = TFLiteClassifier(file)
-    expected, got = source.logits(images), converted.logits(images)
-    agreement = float(np.mean(expected.argmax(axis=-1) == got.argmax(axis=-1)))
-    if converted.scores == "log of probabilities":
-        # Of what the file rounds to nothing it can't tell more.
-        expected = np.log(np.maximum(tf.nn.softmax(expected), converted.least))
-    # A softmax in the file leaves logits up to a constant.
-    expected, got = (z - z.mean(axis=-1, keepdims=True) for z in (expected, got))
-    error = float(np.abs(expected - got).max() / max(float(np.abs(expected).max()), 1e-6))
-    if not np.isfinite(error) or (recipe is recipes.FLOAT32 and error > FLOAT_TOLERANCE):
-        raise ExportError(f"the {recipe.name} file of {source.name} is off by {error:.2g} of the largest logit")
-    if recipe.calibrated and agreement < LEAST_AGREEMENT:
-        raise ExportError(
-            f"the {recipe.name} file of {source.name} agrees with its source on {agreement:.1%} of the calibration "
-            f"images only: do they look like what the model was trained on?"
-        )
-    return Artifact(file, recipe.name, agreement, error)
+def _parsed(content: bytes, model: keras.Model) -> TFLiteFile:
+    try:
+        return parse(content, f"{model.name}.tflite")
+    except InputError as error:
+        raise ExportError(f"the converter made an unusable file: {error}") from error
+
+
+def _names(model: keras.Model) -> tuple[str, str]:
+    """What to call the input and the output, by the names that they have in Keras."""
+    name = model.inputs[0].name
+    return ("image" if _UNNAMED.fullmatch(name) else name), getattr(model, "output_names", ["output"])[0]
+
+
+def _reason(error: Exception) -> str:
+    """The converter's reason in a line; of its pages on what it has no operator for, the names."""
+    said = str(error).strip() or type(error).__name__
+    missing = re.search(r"^(?:Custom|Flex) ops: (.+)$", said, re.MULTILINE)
+    return f"no built-in operator does {missing[1]}" if missing else said.splitlines()[0]
 
 
 @contextlib.contextmanager

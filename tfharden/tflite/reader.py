@@ -5,12 +5,14 @@ import dataclasses
 import hashlib
 import math
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from tfharden.errors import InputError
 from tfharden.files import Path
-from tfharden.tflite import flatbuffer, verifier
+from tfharden.tflite import flatbuffer, metadata, verifier
+from tfharden.tflite.arithmetic import multiply_adds
 from tfharden.tflite.flatbuffer import Table
 
 _INPUT_RANKS = (2, 3, 4)
@@ -36,9 +38,9 @@ class TFLiteFile:
     """A verified image classifier.
 
     `parameters` counts the elements of all constant weights, biases and other factors, at their dense size and each
-    once; constant shapes, axes and indices don't count. `activation_bytes` is the size of the largest tensor that isn't
-    constant, at the file's own batch. `operators` counts operators by LiteRT's names, `dtypes`
-    tensors by their element types.
+    once; constant shapes, axes and indices don't count. `multiply_adds` are those of one image. `activation_bytes` is
+    the size of the largest tensor that isn't constant, at the file's own batch. `operators` counts operators by
+    LiteRT's names, `dtypes` tensors by their element types.
     """
 
     path: pathlib.Path
@@ -49,8 +51,21 @@ class TFLiteFile:
     output: TensorSpec
     operators: collections.Counter[str]
     parameters: int
+    multiply_adds: int
     activation_bytes: int
     dtypes: collections.Counter[str]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the file says of how it was made, if tfharden made it; empty if not. Its maker's claims, no facts.
+
+        Raises:
+            InputError: under our name stands something else than one JSON object of bounded size.
+        """
+        try:
+            return metadata.read(self.content)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
 
 
 def read(path: Path) -> TFLiteFile:
@@ -87,6 +102,7 @@ def parse(content: bytes, path: Path = "model.tflite") -> TFLiteFile:
         output=target,
         operators=collections.Counter(operator.opcode for operator in graph.operators),
         parameters=_parameters(graph),
+        multiply_adds=multiply_adds(graph),
         activation_bytes=max(math.prod(t.dims) * t.element.bits // 8 for t in graph.tensors if t.data is None),
         dtypes=collections.Counter(tensor.element.name for tensor in graph.tensors),
     )

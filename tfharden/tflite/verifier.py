@@ -46,7 +46,7 @@ def parse(content: bytes) -> Table:
         setattr(model, name, getattr(model, name) or [])
     if not model.subgraphs:
         raise InputError("the file holds no graph")
-    buffers = [_buffer_data(buffer, content) for buffer in model.buffers]
+    buffers = [buffer_data(buffer, content) for buffer in model.buffers]
     opcodes = [_opcode(code) for code in model.operator_codes]
     for graph in model.subgraphs:
         _check_graph(graph, buffers, opcodes)
@@ -55,7 +55,12 @@ def parse(content: bytes) -> Table:
     return model
 
 
-def _buffer_data(buffer: Table, content: bytes) -> memoryview | None:
+def buffer_data(buffer: Table, content: bytes) -> memoryview | None:
+    """What a buffer holds, inside the flatbuffer or behind it; None for the empty one of a tensor that isn't constant.
+
+    Raises:
+        InputError: it leads out of the file.
+    """
     if buffer.data is not None:
         return memoryview(buffer.data)
     if buffer.offset < _FIRST_OUTSIDE:

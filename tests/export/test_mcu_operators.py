@@ -1,0 +1,57 @@
+import pytest
+from mcu_models import SHARED, zoo
+
+from tfharden import models
+from tfharden.errors import InputError
+from tfharden.export.mcu.operators import SUPPORTED, method, methods
+from tfharden.tflite import operators, read
+
+
+@pytest.mark.parametrize(
+    ("operator", "expected"),
+    [
+        ("ADD", "AddAdd"),
+        ("CONV_2D", "AddConv2D"),
+        ("DEPTHWISE_CONV_2D", "AddDepthwiseConv2D"),
+        ("FULLY_CONNECTED", "AddFullyConnected"),
+        ("MAX_POOL_2D", "AddMaxPool2D"),
+        ("L2_POOL_2D", "AddL2Pool2D"),
+        ("RELU6", "AddRelu6"),
+        ("ADD_N", "AddAddN"),
+        ("SPLIT_V", "AddSplitV"),
+        ("SPACE_TO_BATCH_ND", "AddSpaceToBatchNd"),
+        ("PADV2", "AddPadV2"),
+        ("CUMSUM", "AddCumSum"),
+        ("BATCH_MATMUL", "AddBatchMatMul"),
+    ],
+)
+def test_method(operator, expected):
+    assert method(operator) == expected
+
+
+def test_every_supported_operator_is_one_that_files_may_have():
+    assert set(operators.SIGNATURES) >= SUPPORTED
+    assert len(methods(SUPPORTED)) == len(SUPPORTED)
+
+
+@pytest.mark.parametrize("name", list(models.BY_NAME))
+def test_models_of_the_zoo_have_methods(name):
+    file = zoo(name)
+    assert len(methods(file.operators)) == len(file.operators)
+
+
+def test_real_files_have_methods():
+    if not SHARED.is_dir():
+        pytest.skip("the folder shared/models beside the repository is absent")
+    files = [read(path) for path in SHARED.glob("*.tflite")]
+    assert files
+    for file in files:
+        assert len(methods(file.operators)) == len(file.operators)
+
+
+def test_missing_operators_are_named():
+    with pytest.raises(InputError, match="the operator GELU"):
+        method("GELU")
+    with pytest.raises(InputError, match="GELU, TILE") as error:
+        methods(["TILE", "CONV_2D", "GELU"])
+    assert "CONV_2D" not in str(error.value)

@@ -1,0 +1,74 @@
+"""Whether a converted file does what its source does, on the same images."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfharden.classifiers import KerasClassifier, TFLiteClassifier
+from tfharden.export.artifact import ExportError
+from tfharden.export.recipes import Recipe
+from tfharden.tflite import TFLiteFile
+
+# Share of images on which a file with rounded activations has to agree with its source on the class.
+LEAST_AGREEMENT = 0.9
+
+
+def compare(
+    source: KerasClassifier, file: TFLiteFile, recipe: Recipe, images: np.ndarray, kind: str = ""
+) -> tuple[float, float]:
+    """Agreement on the class, and the largest error of a logit as a share of the largest logit of the source.
+
+    Args:
+        source: the model.
+        file: what was made of it.
+        recipe: how.
+        images: float32 `[n, ...]`.
+        kind: what the images are, in words; empty for noise, on which classes are too close to ask for agreement.
+
+    Raises:
+        ExportError: the file isn't of the recipe's types, or is further from its source than the recipe explains.
+    """
+    _check_types(source, file, recipe)
+    converted = TFLiteClassifier(file)
+    expected, got = source.logits(images), converted.logits(images)
+    agreement = float(np.mean(expected.argmax(axis=-1) == got.argmax(axis=-1)))
+    error = _error(expected, got, converted)
+    if not np.isfinite(error) or (recipe.tolerance is not None and error > recipe.tolerance):
+        raise ExportError(f"the {recipe.name} file of {source.name} is off by {error:.2g} of the largest logit")
+    if kind and recipe.element != "FLOAT32" and agreement < LEAST_AGREEMENT:
+        raise ExportError(
+            f"the {recipe.name} file of {source.name} agrees with its source on {agreement:.1%} of the {kind} images "
+            f"only: do they look like what the model was trained on?"
+        )
+    return agreement, error
+
+
+def check_same(one: TFLiteFile, other: TFLiteFile, images: np.ndarray) -> None:
+    """Refuses two files of one model whose answers differ in a bit.
+
+    Raises:
+        ExportError: so they do.
+    """
+    first, second = (TFLiteClassifier(file).runtime for file in (one, other))
+    stored = first.quantize(images)
+    if not np.array_equal(first.predict_raw(stored), second.predict_raw(stored)):
+        raise ExportError(f"{one.name} answers otherwise with metadata than without")
+
+
+def _check_types(source: KerasClassifier, file: TFLiteFile, recipe: Recipe) -> None:
+    io = recipe.io.as_numpy_dtype
+    if (file.input.dtype, file.output.dtype) != (io, io):
+        raise ExportError(f"asked for {recipe.io.name} input and output, got {file.input.dtype}, {file.output.dtype}")
+    if recipe.element not in file.dtypes:
+        raise ExportError(
+            f"the {recipe.name} file of {source.name} holds nothing in {recipe.element}: the converter leaves weights "
+            f"of fewer than 1,024 values as they are, and those of quantisation-aware training in int8"
+        )
+
+
+def _error(expected: np.ndarray, got: np.ndarray, converted: TFLiteClassifier) -> float:
+    if converted.scores == "log of probabilities":
+        # Of what the file rounds to nothing it can't tell more.
+        expected = np.log(np.maximum(tf.nn.softmax(expected), converted.least))
+    # A softmax in the file leaves logits up to a constant.
+    expected, got = (z - z.mean(axis=-1, keepdims=True) for z in (expected, got))
+    return float(np.abs(expected - got).max() / max(float(np.abs(expected).max()), 1e-6))
