@@ -11,8 +11,6 @@ import numpy as np
 from absl import flags
 
 import tfharden as th
-from tfharden.export import recipes
-from tfharden.export.artifact import beside
 from tfharden.tools import options, runner
 from tfharden.tools.progress import Progress
 
@@ -59,13 +57,13 @@ def calibration(model: keras.Model, dataset: th.data.Dataset, threat: th.Threat,
 def main() -> None:
     """What the flags ask for."""
     options.check_output(FLAGS.output, ".tflite")
-    options.check_output(beside(FLAGS.output))
+    options.check_output(th.export.artifact.beside(FLAGS.output))
     settings = {
         "per_channel_dense": not FLAGS.per_tensor_dense,
         "dynamic_batch": FLAGS.dynamic_batch,
         "target": FLAGS.target,
     }
-    recipe = recipes.get(FLAGS.recipe, **settings)
+    recipe = th.export.recipes.get(FLAGS.recipe, **settings)
     dataset = options.dataset()
     examples = options.test_examples(dataset)
     model = th.load_model(FLAGS.model)
