@@ -98,7 +98,7 @@ def small_models(folder: pathlib.Path) -> list[pathlib.Path]:
     student = models.build("cnn", (8, 8, 1), 10, 16, seed=0)
     images = np.random.default_rng(0).random((20, 8, 8, 1), np.float32)
     paths = []
-    for recipe in export.RECIPES:
+    for recipe in ("float32", "int8"):
         paths.append(folder / f"student_{recipe}.tflite")
         export.to_tflite(student, recipe, images).save(paths[-1])
     return paths

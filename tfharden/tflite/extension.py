@@ -1,8 +1,8 @@
 """Adds to a .tflite what the converter leaves out: metadata, and the names by which apps call it.
 
 Offsets in a flatbuffer point forwards, from the root at its front to what was written first, at its end. So a new root
-is put before the old content, of which not a byte changes: what the file computes stays the same, and so does the
-alignment of its constants, which packing it anew by the schema's object API would lose.
+is put before the old content, of which not a byte changes: what the file computes can't change, and constants stay
+aligned as they were. The schema's object API would pack everything anew.
 """
 
 from collections.abc import Mapping, Sequence
