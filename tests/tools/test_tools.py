@@ -151,6 +151,6 @@ def test_help_tells_purpose_and_flags():
 def test_every_tool_is_installed():
     scripts = importlib.metadata.distribution("tfharden").entry_points.select(group="console_scripts")
     assert {script.name for script in scripts} == {
-        f"tfharden-{tool}" for tool in ("harden", "distill", "export", "mcu", "evaluate", "pipeline")
+        f"tfharden-{tool}" for tool in ("harden", "distill", "compress", "export", "mcu", "evaluate", "pipeline")
     }
     assert all(callable(script.load()) for script in scripts)
