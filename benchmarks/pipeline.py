@@ -32,8 +32,10 @@ ROLES = {
     "baseline.keras": "natural CNN, `baseline.keras`",
     "teacher.keras": "hardened teacher, `teacher.keras`",
     "student.keras": "distilled student, `student.keras`",
-    "student_float32.tflite": "the same, `student_float32.tflite`",
-    "student_int8.tflite": "the same, `student_int8.tflite`",
+    "compressed.keras": "the student in fake int8, `compressed.keras`",
+    "student_float32.tflite": "the student, `student_float32.tflite`",
+    "student_int8.tflite": "the student, `student_int8.tflite`",
+    "compressed_int8.tflite": "the student in int8, trained for it, `compressed_int8.tflite`",
 }
 STEPS, RESTARTS = 50, 5
 
@@ -117,7 +119,7 @@ def main(argv: list[str]) -> None:
         f"{platform.machine()}, {os.cpu_count()} cores.",
         "",
         "Linf, epsilon 0.15, digits, 400 stratified test images, the two iterated attacks with 5 restarts. Files are",
-        "attacked by transfer from the student (FGSM, PGD) and by Square on the file itself.",
+        "attacked by transfer from `compressed.keras` (FGSM, PGD) and by Square on the file itself.",
         "",
         f"Seed {FLAGS.seeds[0]}:",
         "",

@@ -1,4 +1,4 @@
-"""The whole way: harden a teacher, distil a student, export it, attack everything, report.
+"""The whole way: harden a teacher, distil a student, compress it, export both, attack everything, report.
 
 tfharden-pipeline --dataset=digits --epsilon=0.15 --output_dir=saved_models/pipeline
 
@@ -8,6 +8,7 @@ Run again after a kill, it goes on where it stopped.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfharden as th
+from tfharden import compression
 from tfharden.tools import options, runner, training
 from tfharden.tools.export import calibration, define_calibration
 from tfharden.tools.progress import Progress
@@ -23,14 +25,15 @@ from tfharden.tools.stages import Stages, unfinished
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 FLAGS = flags.FLAGS
 
 # Learning rates that suit Adam with a cosine schedule on the small reference models.
-NATURAL_RATE, TEACHER_RATE, STUDENT_RATE = 1e-3, 3e-3, 5e-3
+NATURAL_RATE, TEACHER_RATE, STUDENT_RATE, COMPRESSED_RATE = 1e-3, 3e-3, 5e-3, 3e-3
 ARCHITECTURE, FEATURE = "cnn", "conv3"
-# What the student is exported as.
-RECIPES = ("float32", "int8")
+# What is exported, and as what.
+FILES = (("student", "float32"), ("student", "int8"), ("compressed", "int8"))
 
 
 def define_flags() -> None:
@@ -40,8 +43,9 @@ def define_flags() -> None:
     options.define_attacks()
     flags.DEFINE_integer("batch_size", 64, "Images a training step.", lower_bound=1)
     flags.DEFINE_integer("attack_steps", 7, "PGD steps that make a training example.", lower_bound=1)
-    for name, width, epochs in (("baseline", 48, 15), ("teacher", 48, 40), ("student", 16, 80)):
+    for name, width in (("baseline", 48), ("teacher", 48), ("student", 16)):
         flags.DEFINE_integer(f"{name}_width", width, f"Channels of the {name}'s first stage.", lower_bound=1)
+    for name, epochs in (("baseline", 15), ("teacher", 40), ("student", 80), ("compressed", 25)):
         flags.DEFINE_integer(f"{name}_epochs", epochs, f"Passes over the training data for the {name}.", lower_bound=1)
     options.define_number("feature_weight", 5.0, "Weight of the features in distillation; soft targets weigh 1.")
     define_calibration()
@@ -67,15 +71,25 @@ class Pipeline:
             "batch_size": FLAGS.batch_size,
             "attack": attack.parameters(),
         }
-        self._train("baseline", NATURAL_RATE, shared, lambda model: th.RobustModel(model, None))
-        self._train("teacher", TEACHER_RATE, shared, lambda model: th.RobustModel(model, attack, seed=FLAGS.seed))
-        losses = [th.SoftTarget(), th.Feature(FEATURE, FEATURE, weight=FLAGS.feature_weight)]
-        learned = {"losses": list(map(str, losses)), "teacher": self.stages.digest("teacher.keras")}
+        hardened = functools.partial(th.RobustModel, attack=attack, seed=FLAGS.seed)
+        self._train("baseline", NATURAL_RATE, shared, lambda: th.RobustModel(self._built("baseline"), None))
+        self._train("teacher", TEACHER_RATE, shared, lambda: hardened(self._built("teacher")))
+        learned = shared | {"teacher": self.stages.digest("teacher.keras"), "feature_weight": FLAGS.feature_weight}
+        soft, feature = th.SoftTarget(), th.Feature(FEATURE, FEATURE, weight=FLAGS.feature_weight)
+        taught = functools.partial(th.Distiller, attack=attack, seed=FLAGS.seed)
         self._train(
             "student",
             STUDENT_RATE,
-            shared | learned,
-            lambda model: th.Distiller(model, self._load("teacher"), losses, attack, seed=FLAGS.seed),
+            learned,
+            lambda: taught(self._built("student"), self._load("teacher"), [soft, feature]),
+        )
+        # Soft targets alone: a feature's projection would have to be learned again, and disturb what was learned.
+        calibrated = {"student": self.stages.digest("student.keras"), "examples": FLAGS.calibration_examples}
+        self._train(
+            "compressed",
+            COMPRESSED_RATE,
+            learned | calibrated,
+            lambda: taught(self._quantized(), self._load("teacher"), [soft]),
         )
         self._export(shared)
         self._evaluate()
@@ -83,40 +97,52 @@ class Pipeline:
     def _load(self, name: str) -> keras.Model:
         return th.load_model(self.stages.folder / f"{name}.keras")
 
-    def _train(self, name: str, rate: float, settings: dict, trainer: Callable[[keras.Model], keras.Model]) -> None:
-        width, epochs = FLAGS[f"{name}_width"].value, FLAGS[f"{name}_epochs"].value
-        budget = {"epochs": epochs, "batch_size": FLAGS.batch_size, "learning_rate": rate}
+    def _built(self, name: str) -> keras.Model:
+        """Seeded here, so that a stage gives the same whether or not others ran before it in this process."""
+        shape, classes = self.dataset.input_shape, self.dataset.num_classes
+        return th.models.build(ARCHITECTURE, shape, classes, FLAGS[f"{name}_width"].value, seed=FLAGS.seed)
+
+    def _quantized(self) -> keras.Model:
+        """The student in fake int8, its ranges measured."""
+        student = self._load("student")
+        quantized = compression.quantize_aware(student)
+        compression.calibrate(quantized, self._calibration(student))
+        return quantized
+
+    def _calibration(self, model: keras.Model) -> np.ndarray:
+        return calibration(model, self.dataset, self.threat, FLAGS.calibration_examples, FLAGS.seed)
+
+    def _train(self, name: str, rate: float, settings: dict, trainer: Callable[[], th.RobustModel]) -> None:
+        budget = {"epochs": FLAGS[f"{name}_epochs"].value, "batch_size": FLAGS.batch_size, "learning_rate": rate}
+        width = {"width": FLAGS[f"{name}_width"].value} if f"{name}_width" in FLAGS else {}
 
         def make() -> None:
-            shape, classes = self.dataset.input_shape, self.dataset.num_classes
-            # Seeded here, so that a stage gives the same whether or not others ran before it in this process.
-            model = th.models.build(ARCHITECTURE, shape, classes, width, seed=FLAGS.seed)
-            training.train(trainer(model), self.dataset.train, f"train the {name}", **budget)
-            training.save_model(model, self.stages.folder / f"{name}.keras")
+            made = trainer()
+            training.train(made, self.dataset.train, f"train the {name}", **budget)
+            training.save_model(made.model, self.stages.folder / f"{name}.keras")
 
-        described = settings | budget | {"architecture": ARCHITECTURE, "width": width}
+        described = settings | budget | width | {"architecture": ARCHITECTURE}
         self.stages.run(f"train the {name}", described, [f"{name}.keras"], make)
 
     def _export(self, settings: dict) -> None:
-        def make() -> None:
-            student = self._load("student")
-            with Progress("export the student") as progress:
-                images = calibration(student, self.dataset, self.threat, FLAGS.calibration_examples, FLAGS.seed)
-                for done, recipe in enumerate(RECIPES, start=1):
-                    artifact = th.export.to_tflite(student, recipe, images, self.dataset.bounds)
-                    artifact.save(self.stages.folder / f"student_{recipe}.tflite")
-                    progress(done / len(RECIPES), f"{recipe} agrees on {artifact.agreement:.1%}")
+        names = [f"{model}_{recipe}.tflite" for model, recipe in FILES]
 
-        described = settings | {
-            "student": self.stages.digest("student.keras"),
-            "calibration_examples": FLAGS.calibration_examples,
-        }
-        self.stages.run("export the student", described, [f"student_{recipe}.tflite" for recipe in RECIPES], make)
+        def make() -> None:
+            with Progress("export") as progress:
+                for done, ((name, recipe), file) in enumerate(zip(FILES, names, strict=True), start=1):
+                    model = self._load(name)
+                    artifact = th.export.to_tflite(model, recipe, self._calibration(model), self.dataset.bounds)
+                    artifact.save(self.stages.folder / file)
+                    progress(done / len(FILES), f"{file} agrees on {artifact.agreement:.1%}")
+
+        models = {name: self.stages.digest(f"{name}.keras") for name, _ in FILES}
+        described = settings | {"models": models, "calibration_examples": FLAGS.calibration_examples}
+        self.stages.run("export", described, names, make)
 
     def _evaluate(self) -> None:
         examples = options.test_examples(self.dataset)
-        names = [f"{name}.keras" for name in ("baseline", "teacher", "student")]
-        names += [f"student_{recipe}.tflite" for recipe in RECIPES]
+        names = [f"{name}.keras" for name in ("baseline", "teacher", "student", "compressed")]
+        names += [f"{model}_{recipe}.tflite" for model, recipe in FILES]
 
         def make() -> None:
             with unfinished(self.stages.folder) as notes, Progress("evaluate") as progress:

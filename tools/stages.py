@@ -15,7 +15,7 @@ from tfharden import files
 from tfharden.errors import InputError
 
 # A stage is done again when one of these has another version.
-PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
+PACKAGES = ("tfharden", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 MARKER = "stages.json"
 # Folder within an output in the making, with notes from which the same command goes on after a kill.
 UNFINISHED = ".tfharden-unfinished"

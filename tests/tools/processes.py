@@ -15,7 +15,7 @@ def run_tool(name, *flags):
 
 def fast(folder):
     """Flags of a small budget that still goes through everything and learns something."""
-    epochs = {"baseline_epochs": 3, "teacher_epochs": 8, "student_epochs": 6}
+    epochs = {"baseline_epochs": 3, "teacher_epochs": 8, "student_epochs": 6, "compressed_epochs": 2}
     widths = {"baseline_width": 8, "teacher_width": 12, "student_width": 8}
     budget = {"attack_steps": 2, "steps": 3, "restarts": 1, "queries": 20, "calibration_examples": 40}
     flags = {"output_dir": folder, "num_examples": 60} | epochs | widths | budget

@@ -13,7 +13,8 @@ from processes import ROOT, fast, run_tool
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-MODELS = ["baseline.keras", "teacher.keras", "student.keras", "student_float32.tflite", "student_int8.tflite"]
+MODELS = [f"{name}.keras" for name in ("baseline", "teacher", "student", "compressed")]
+MODELS += [f"{name}.tflite" for name in ("student_float32", "student_int8", "compressed_int8")]
 
 
 def report_of(folder):
@@ -86,10 +87,10 @@ def test_a_second_run_repeats_nothing_and_a_changed_flag_repeats_what_rests_on_i
     before = {name: (folder / name).stat().st_mtime_ns for name in MODELS}
     again = run_tool("pipeline", *fast(folder))
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("done before, kept") == 5
+    assert again.stderr.count("done before, kept") == 6
     assert again.stdout == first.stdout
     more = run_tool("pipeline", *fast(folder), "--queries=25")
-    assert more.stderr.count("done before, kept") == 4
+    assert more.stderr.count("done before, kept") == 5
     assert {name: (folder / name).stat().st_mtime_ns for name in MODELS} == before
     square = [attack for attack in report_of(folder)["models"][0]["attacks"] if attack["name"] == "square"]
     assert square[0]["parameters"]["queries"] == 25
