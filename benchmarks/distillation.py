@@ -68,7 +68,9 @@ def methods() -> list[str]:
     """A row a recipe, and what its student is as an int8 file."""
     dataset = tables.dataset(FLAGS.data)
     examples = th.data.take(dataset.test, FLAGS.images, SEED)
-    kept = recipes.Table(RECIPES[FLAGS.part], pathlib.Path(FLAGS.folder) / f"distil_{FLAGS.part}", FLAGS.data, examples)
+    kept = recipes.Table(
+        RECIPES[FLAGS.part], pathlib.Path(FLAGS.folder) / f"distil_{FLAGS.part}", FLAGS.data, recipes.attacked(examples)
+    )
     found = kept.found(FLAGS.rows)
     rows = []
     for name, each in found.items():

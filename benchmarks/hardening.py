@@ -62,7 +62,9 @@ def speed() -> list[str]:
 def methods() -> list[str]:
     """A row a recipe; recipes that differ by the seed alone share one."""
     examples = th.data.take(dataset().test, FLAGS.images, SEED)
-    kept = recipes.Table(RECIPES[FLAGS.part], pathlib.Path(FLAGS.folder) / FLAGS.part, FLAGS.data, examples)
+    kept = recipes.Table(
+        RECIPES[FLAGS.part], pathlib.Path(FLAGS.folder) / FLAGS.part, FLAGS.data, recipes.attacked(examples)
+    )
     found = kept.found(FLAGS.rows)
     rows = [
         [kept.recipes[name].label, f"{each[0]['parameters']:,}", *recipes.shares(each), recipes.minutes(each)]

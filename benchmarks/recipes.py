@@ -7,7 +7,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import mnist_models
@@ -64,13 +65,13 @@ class Table:
         recipes: by name.
         folder: where models and figures are kept.
         data: what --data says.
-        examples: test images and labels.
+        measure: figures of a trained model, whose file and recipe it gets.
     """
 
     recipes: Mapping[str, Recipe]
     folder: pathlib.Path
     data: str
-    examples: Examples
+    measure: Callable[[pathlib.Path, Recipe], dict[str, Any]]
 
     def path(self, name: str, seed: int = 0) -> pathlib.Path:
         """Where that recipe's model is kept."""
@@ -90,7 +91,7 @@ class Table:
         return [f"- {r.label}: `{r.tool} {' '.join(r.flags)}`" for r in map(self.recipes.__getitem__, names)]
 
     def _figures(self, name: str, recipe: Recipe) -> dict:
-        """Trains and attacks, unless that was done before by the same command."""
+        """Trains and measures, unless that was done before by the same command."""
         self.folder.mkdir(parents=True, exist_ok=True)
         model = self.path(name, recipe.seed)
         told = model.with_suffix(".json")
@@ -105,15 +106,25 @@ class Table:
         began = time.monotonic()
         subprocess.run([pathlib.Path(sys.executable).with_name(recipe.tool), *command], check=True)
         found = {"flags": list(recipe.flags), "minutes": (time.monotonic() - began) / 60}
-        x, y = self.examples
-        classifier = th.KerasClassifier(th.load_model(model))
-        found |= {"parameters": classifier.model.count_params(), "clean": float(np.mean(classifier.predict(x) == y))}
+        found |= self.measure(model, recipe)
+        files.write_text(told, json.dumps(found))
+        return found
+
+
+def attacked(examples: Examples) -> Callable[[pathlib.Path, Recipe], dict[str, Any]]:
+    """Measures what each attack leaves of a model, on these images."""
+
+    def measure(path: pathlib.Path, recipe: Recipe) -> dict[str, Any]:
+        x, y = examples
+        classifier = th.KerasClassifier(th.load_model(path))
+        found = {"parameters": classifier.model.count_params(), "clean": float(np.mean(classifier.predict(x) == y))}
         for attack in ATTACKS:
             result = attacks.get(attack, th.Linf(recipe.epsilon))(classifier, x, y)
             found[attack] = result.robust_accuracy
             found |= {f"fell to {stage.name}": int(stage.fell) for stage in result.stages}
-        files.write_text(told, json.dumps(found))
         return found
+
+    return measure
 
 
 def shares(found: Sequence[dict], names: Sequence[str] = ("clean", *ATTACKS)) -> list[str]:

@@ -1,0 +1,63 @@
+"""A hardened student as a file, by every way of making it smaller: accuracy, attacks on the file, size, speed, memory.
+
+    python benchmarks/compression.py --part=mnist --data=MNIST.npz
+    python benchmarks/compression.py --part=fashion_mnist --data=fashion_mnist
+
+Models are trained by the commands below the table and kept with their figures in saved_models/benchmark/, files and
+their figures likewise, so that a benchmark that was killed goes on. Each part writes a table to benchmarks/results/.
+"""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import exported_files
+import recipes
+import tables
+from absl import app, flags
+from compression_recipes import FILES, RECIPES
+
+import tfharden as th
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("part", None, list(RECIPES), "Which table to make.", required=True)
+flags.DEFINE_string("data", None, "Dataset, as the tools' --dataset names it, or MNIST as an .npz.", required=True)
+flags.DEFINE_integer("images", 1000, "Test images that are attacked.")
+flags.DEFINE_string("folder", "saved_models/benchmark", "Where models, files and figures are kept.")
+
+SEED = 0
+
+
+def main(argv: list[str]) -> None:
+    """One part, one table."""
+    del argv
+    dataset = tables.dataset(FLAGS.data)
+    chosen = RECIPES[FLAGS.part]
+    folder = pathlib.Path(FLAGS.folder) / f"compression_{FLAGS.part}"
+    kept = recipes.Table(chosen, folder, FLAGS.data, lambda *_: {})
+    kept.found([])
+    epsilon = next(iter(chosen.values())).epsilon
+    bench = exported_files.Bench(dataset, th.Linf(epsilon), FLAGS.images, SEED)
+    found = [bench.figures(file, kept.path(file.model)) for file in FILES]
+    command = f"benchmarks/compression.py --part={FLAGS.part} --data={FLAGS.data}"
+    student = th.load_model(kept.path("student"))
+    lines = [
+        *tables.header(f"Compression of a hardened student, {FLAGS.part}", command, exported_files.PACKAGES),
+        f"{student.count_params():,} parameters, Linf {epsilon:g}. Clean accuracy on all {len(dataset.test[1]):,} test "
+        f"images, attacks on {FLAGS.images:,}, in",
+        "percent; the worst case counts an image as lost that any of the attacks turns.",
+        *exported_files.ABOUT,
+        "",
+        *tables.table(exported_files.COLUMNS, *map(exported_files.row, FILES, found)),
+        "",
+        "Made by",
+        "",
+        *kept.commands(list(chosen)),
+        "",
+    ]
+    tables.write(f"compression_{FLAGS.part}.md", lines)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,109 @@
+"""What becomes of a model in a file: exported, attacked as a file, measured; once, and kept."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+from compression_recipes import File
+
+import tfharden as th
+from tfharden import files
+from tfharden.export.mcu import arena
+from tfharden.tflite import TFLiteFile
+
+PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert")
+ATTACKS = ("pgd", "apgd-ce", "apgd-dlr-t", "square")
+CALIBRATION, CALIBRATION_STEPS = 200, 10
+COLUMNS = (
+    "file",
+    "clean",
+    *("PGD-50", "APGD-CE", "APGD-DLR-T", "Square"),
+    "worst case",
+    "bytes",
+    "gzip bytes",
+    "us an image",
+    "arena bytes",
+)
+ABOUT = (
+    "Attacks by their default settings. Microseconds on one thread, one image after another, median. The arena is what",
+    "tflite-micro needs for tensors in RAM; it runs neither float16, dynamic range nor sparse files. A runtime that",
+    "takes sparse or packed weights unpacks them: the saving is of storage alone.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Where files are tried.
+
+    Attributes:
+        dataset: calibrates, and gives the test images.
+        threat: of the attacks.
+        images: test images that are attacked.
+        seed: of their choice and of attacks.
+    """
+
+    dataset: th.data.Dataset
+    threat: th.Threat
+    images: int
+    seed: int
+
+    def figures(self, file: File, path: pathlib.Path) -> dict[str, Any]:
+        """Those of the model at `path` as `file` says, kept beside it until the model is another.
+
+        Returns:
+            The manifest's values, "attacks" by name, and "worst_case".
+        """
+        output = path.with_name(f"{file.model}_{file.recipe}.tflite")
+        told = output.with_name(f"{output.stem}.figures.json")
+        source = files.sha256(path)
+        if told.exists() and json.loads(told.read_text())["model"] == source:
+            return json.loads(told.read_text())
+        model = th.load_model(path)
+        artifact = th.export.to_tflite(model, file.recipe, self._calibration(model), self.dataset.bounds)
+        manifest = th.export.manifest(artifact, model, self.dataset.test)
+        artifact.save(output, manifest)
+        examples = th.data.take(self.dataset.test, self.images, self.seed)
+        report = th.evaluate([output], examples, self.threat, ATTACKS, surrogate=model, seed=self.seed)
+        (evaluated,) = report.content["models"]
+        found = dataclasses.asdict(manifest) | {
+            "model": source,
+            "attacks": {attack["name"]: attack["robust_accuracy"] for attack in evaluated["attacks"]},
+            "worst_case": evaluated["worst_case"]["robust_accuracy"],
+            "arena_bytes": _arena(artifact.file),
+        }
+        files.write_text(told, json.dumps(found, indent=1))
+        print(file.label, found["evaluation"], found["attacks"], found["worst_case"], flush=True)
+        return found
+
+    def _calibration(self, model: keras.Model) -> np.ndarray:
+        """Clean and attacked images."""
+        x, y = th.data.take(self.dataset.train, CALIBRATION, self.seed)
+        attack = th.attacks.PGD(self.threat, steps=CALIBRATION_STEPS, early_exit=False)
+        return np.concatenate([x, attack(th.KerasClassifier(model), x, y).adversarial])
+
+
+def _arena(file: TFLiteFile) -> int | None:
+    """None where tflite-micro can't run it."""
+    try:
+        measured, _ = arena.measure(file)
+    except th.InputError:
+        return None
+    return None if measured is None else measured.least
+
+
+def row(file: File, found: dict[str, Any]) -> list[str]:
+    """Of the table."""
+    needed = found["arena_bytes"]
+    return [
+        file.label,
+        f"{100 * found['evaluation']['accuracy']:.2f}",
+        *(f"{100 * found['attacks'][attack]:.1f}" for attack in ATTACKS),
+        f"{100 * found['worst_case']:.1f}",
+        f"{found['bytes']:,}",
+        f"{found['gzip_bytes']:,}",
+        f"{1e6 * found['latency']['seconds']:.0f}",
+        "" if needed is None else f"{needed:,}",
+    ]
