@@ -41,7 +41,7 @@ _HOMES = {
     "hardening": ("BestEpoch", "CatastrophicOverfitting", "RobustModel", "WeightPerturbation", "objectives"),
     "threats": ("L0", "L1", "L2", "Linf", "Threat"),
 }
-_MODULES = ("attacks", "data", "export", "losses", "models", "tflite", *_HOMES)
+_MODULES = ("attacks", "compression", "data", "export", "losses", "models", "tflite", *_HOMES)
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted([*_HOME_OF, *_MODULES])  # noqa: PLE0605

@@ -29,9 +29,9 @@ def define_flags() -> None:
         "recipe",
         "int8",
         list(th.export.RECIPES),
-        "What the file computes in: float16 is half-precision weights; dynamic 8-bit weights, activations quantised on "
-        "the fly; int8-uint8 and int8-float are int8 inside, with input and output in uint8 or float32; int16x8 is "
-        "16-bit activations, 8-bit weights.",
+        "What the file computes in: float16 is half-precision weights; sparse is float32 without the zeros of a pruned "
+        "model; dynamic 8-bit weights, activations quantised on the fly; int8-uint8 and int8-float are int8 inside, "
+        "with input and output in uint8 or float32; int16x8 is 16-bit activations, 8-bit weights.",
     )
     flags.DEFINE_enum("target", "any", th.export.TARGETS, "What it has to run on; mcu refuses what doesn't run there.")
     flags.DEFINE_bool("dynamic_batch", False, "A file that takes any number of images at a time, not one.")

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import tfharden as th
-from tfharden import compression
 from tfharden.tools import options, runner, training
 from tfharden.tools.export import calibration, define_calibration
 from tfharden.tools.progress import Progress
@@ -105,8 +104,8 @@ class Pipeline:
     def _quantized(self) -> keras.Model:
         """The student in fake int8, its ranges measured."""
         student = self._load("student")
-        quantized = compression.quantize_aware(student)
-        compression.calibrate(quantized, self._calibration(student))
+        quantized = th.compression.quantize_aware(student)
+        th.compression.calibrate(quantized, self._calibration(student))
         return quantized
 
     def _calibration(self, model: keras.Model) -> np.ndarray:

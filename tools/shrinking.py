@@ -7,7 +7,7 @@ import numpy as np
 from absl import flags
 
 import tfharden as th
-from tfharden import compression, data
+from tfharden import data
 from tfharden.compression.kernels import kernels
 from tfharden.tools import export, methods, options, schedule, training
 
@@ -19,9 +19,9 @@ REACHED, FREQUENCY = 0.5, 20
 def define_flags() -> None:
     """--sparsity, --pattern, --clusters, --quantize, --left_float, --calibration_examples."""
     options.define_number("sparsity", 0.0, "Share of each kernel's weights that become zero.", most=0.999)
-    flags.DEFINE_enum("pattern", None, list(compression.PATTERNS), "Pattern of zeros, instead of --sparsity.")
+    flags.DEFINE_enum("pattern", None, list(th.compression.PATTERNS), "Pattern of zeros, instead of --sparsity.")
     flags.DEFINE_integer("clusters", 0, "Different values that each kernel is left with; 0 for any.", lower_bound=0)
-    flags.DEFINE_enum("initialiser", "kmeans++", list(compression.INITIALISERS), "How the first values are found.")
+    flags.DEFINE_enum("initialiser", "kmeans++", list(th.compression.INITIALISERS), "How the first values are found.")
     flags.DEFINE_bool("quantize", False, "Train in fake int8, for an int8 file.")
     flags.DEFINE_list("left_float", [], "Layers that --quantize leaves float.")
     export.define_calibration()
@@ -45,29 +45,29 @@ def shrunk(dataset: data.Dataset) -> keras.Model:
         if FLAGS.clusters:
             model = _trained("cluster", model, _clustering(model), dataset, notes)
         if FLAGS.quantize:
-            model = compression.quantize_aware(model, left_float=FLAGS.left_float)
+            model = th.compression.quantize_aware(model, left_float=FLAGS.left_float)
             images = export.calibration(model, dataset, options.threat(), FLAGS.calibration_examples, FLAGS.seed)
-            compression.calibrate(model, images)
+            th.compression.calibrate(model, images)
             # Zeros are one of the clusters, and a kernel has one constraint.
-            keeping = _clustering(model) if FLAGS.clusters else compression.Pruning(model)
+            keeping = _clustering(model) if FLAGS.clusters else th.compression.Pruning(model)
             model = _trained("quantise", model, keeping, dataset, notes)
         training.save_model(model, FLAGS.output)
     return model
 
 
-def _pruning(model: keras.Model, dataset: data.Dataset) -> compression.Pruning:
+def _pruning(model: keras.Model, dataset: data.Dataset) -> th.compression.Pruning:
     if FLAGS.pattern:
-        return compression.Pruning(model, pattern=FLAGS.pattern)
+        return th.compression.Pruning(model, pattern=FLAGS.pattern)
     steps = FLAGS.epochs * -(-len(dataset.train[1]) // FLAGS.batch_size)
     end = max(round(REACHED * steps), 1)
-    return compression.Pruning(
-        model, compression.polynomial_decay(FLAGS.sparsity, end_step=end, frequency=min(FREQUENCY, end))
+    return th.compression.Pruning(
+        model, th.compression.polynomial_decay(FLAGS.sparsity, end_step=end, frequency=min(FREQUENCY, end))
     )
 
 
-def _clustering(model: keras.Model) -> compression.Clustering:
+def _clustering(model: keras.Model) -> th.compression.Clustering:
     pruned = bool(FLAGS.sparsity or FLAGS.pattern)
-    return compression.Clustering(model, FLAGS.clusters, FLAGS.initialiser, keep_zeros=pruned)
+    return th.compression.Clustering(model, FLAGS.clusters, FLAGS.initialiser, keep_zeros=pruned)
 
 
 def _trained(
