@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfharden.compression import tfmot
+from tfharden.compression.constrained import Constrained
 from tfharden.compression.kernels import kernels
 from tfharden.errors import InputError
 
@@ -60,13 +61,12 @@ class _Shared(keras.constraints.Constraint):
         return tf.cast(tf.gather(means, self.index), weights.dtype)
 
 
-class Clustering(keras.callbacks.Callback):
+class Clustering(Constrained):
     """Clusters a model's kernels when `fit` begins, and trains the few values that are left.
 
     Each weight is drawn to the nearest of `clusters` values and stays in its cluster (Han et al. 2016), where tfmot
-    assigns weights anew at each step. The model stays an ordinary Keras
-    model, and works inside any trainer that trains its own variables: they hang on the variables as constraints,
-    and go when training ends; the values remain.
+    assigns weights anew at each step. The clusters hang on the variables as constraints, in any trainer, and go when
+    training ends; the values remain.
 
     Args:
         model: the plain model, whose kernels are clustered.
@@ -79,6 +79,8 @@ class Clustering(keras.callbacks.Callback):
         InputError: fewer than 2 clusters, an unknown initialiser, layers that aren't there.
     """
 
+    doing = "clustering"
+
     def __init__(
         self,
         model: keras.Model,
@@ -88,30 +90,21 @@ class Clustering(keras.callbacks.Callback):
         keep_zeros: bool = False,
         only: Sequence[str] = (),
     ) -> None:
-        super().__init__()
         if not (isinstance(clusters, int) and clusters >= 2):  # noqa: PLR2004
             raise InputError(f"clusters={clusters} has to be a whole number >= 2")
         if initialiser not in INITIALISERS:
             raise InputError(f"unknown initialiser {initialiser!r}: known are {', '.join(INITIALISERS)}")
+        found = kernels(model, only).items()
+        super().__init__({path: kernel for path, kernel in found if tf.size(kernel.value) > clusters})
         self.clusters = clusters
         self.initialiser = initialiser
         self.keep_zeros = keep_zeros
-        self._kernels = {
-            path: kernel for path, kernel in kernels(model, only).items() if tf.size(kernel.value) > clusters
-        }
-        self._hung = False
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Clusters before the first update, once a resumed training has its weights back."""
-        if self._hung:
-            return
-        self._hung = True
-        for path, kernel in self._kernels.items():
-            if kernel.constraint is not None:
-                raise InputError(f"{path} has a constraint of its own already, which clustering would replace")
-            values, index = self._clustered(kernel.value)
-            kernel.assign(tf.cast(tf.gather(values, index), kernel.dtype))
-            kernel.constraint = _Shared(index, len(values), values == 0.0 if self.keep_zeros else None)
+    def _constraint(self, path: str, kernel: keras.Variable) -> keras.constraints.Constraint:
+        """Clusters the kernel."""
+        values, index = self._clustered(kernel.value)
+        kernel.assign(tf.cast(tf.gather(values, index), kernel.dtype))
+        return _Shared(index, len(values), values == 0.0 if self.keep_zeros else None)
 
     def _clustered(self, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The values, and each weight's index among them; those of an earlier clustering if they are few enough."""
@@ -120,14 +113,6 @@ class Clustering(keras.callbacks.Callback):
             return distinct, tf.reshape(index, tf.shape(weights))
         values = centroids(weights, self.clusters, self.initialiser, keep_zeros=self.keep_zeros)
         return values, nearest(weights, values)
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Brings together what averaging or restoring may have parted, and takes the constraints off."""
-        for kernel in self._kernels.values():
-            if kernel.constraint is not None:
-                kernel.assign(kernel.constraint(kernel.value))
-            kernel.constraint = None
-        self._hung = False
 
     def values(self) -> dict[str, int]:
         """Number of different values of each kernel."""

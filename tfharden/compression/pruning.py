@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfharden.compression import tfmot
+from tfharden.compression.constrained import Constrained
 from tfharden.compression.kernels import kernels
 from tfharden.errors import InputError
 
@@ -78,11 +79,10 @@ class _Masked(keras.constraints.Constraint):
         return weights * tf.cast(self.mask, weights.dtype)
 
 
-class Pruning(keras.callbacks.Callback):
+class Pruning(Constrained):
     """Prunes a model's kernels while `fit` trains it; the model stays the ordinary Keras model that it is.
 
-    It works inside any trainer that trains the model's own variables, RobustModel and Distiller among them: the masks
-    hang on the variables as constraints, and go when training ends; the zeros remain.
+    The masks hang on the variables as constraints, in any trainer, and go when training ends; the zeros remain.
 
     Without a schedule or a pattern the zeros that kernels have are kept, and no others are made: for training on after
     pruning, as in quantisation-aware training.
@@ -97,6 +97,8 @@ class Pruning(keras.callbacks.Callback):
         InputError: schedule and pattern both, layers that aren't there.
     """
 
+    doing = "pruning"
+
     def __init__(
         self,
         model: keras.Model,
@@ -104,21 +106,18 @@ class Pruning(keras.callbacks.Callback):
         pattern: str | None = None,
         only: Sequence[str] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(kernels(model, only))
         if schedule is not None and pattern is not None:
             raise InputError("pruning takes a schedule or a pattern, and not both")
         if pattern is not None and pattern not in PATTERNS:
             raise InputError(f"unknown pattern {pattern!r}: known are {', '.join(PATTERNS)}")
         self._schedule = schedule
         self._pattern = pattern and PATTERNS[pattern]
-        self._kernels = kernels(model, only)
         self._masks = {path: tf.Variable(tf.ones(kernel.shape)) for path, kernel in self._kernels.items()}
-        self._hung = False
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Counts anew which weights are small, when that is due."""
-        if not self._hung:
-            self._hang()
+        super().on_train_batch_begin(batch, logs)
         if self._pattern is not None and batch == 0:
             self._update(lambda weights: pattern_mask(weights, *self._pattern))
         if self._schedule is not None:
@@ -126,27 +125,15 @@ class Pruning(keras.callbacks.Callback):
             if due:
                 self._update(lambda weights: magnitude_mask(weights, sparsity))
 
-    def _hang(self) -> None:
-        """Masks for the zeros that kernels have, before the first update and after a resumed training has them back."""
-        self._hung = True
-        for path, kernel in self._kernels.items():
-            if kernel.constraint is not None:
-                raise InputError(f"{path} has a constraint of its own already, which pruning would replace")
-            self._masks[path].assign(tf.cast(kernel.value != 0, tf.float32))
-            kernel.constraint = _Masked(self._masks[path])
+    def _constraint(self, path: str, kernel: keras.Variable) -> keras.constraints.Constraint:
+        """A mask for the zeros that the kernel has."""
+        self._masks[path].assign(tf.cast(kernel.value != 0, tf.float32))
+        return _Masked(self._masks[path])
 
     def _update(self, mask: Callable[[tf.Tensor], tf.Tensor]) -> None:
         for path, kernel in self._kernels.items():
             self._masks[path].assign(tf.cast(mask(kernel.value), tf.float32))
             kernel.assign(kernel.constraint(kernel.value))
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Takes the masks off, once all that they hide is zero, in averaged weights too."""
-        for kernel in self._kernels.values():
-            if kernel.constraint is not None:
-                kernel.assign(kernel.constraint(kernel.value))
-            kernel.constraint = None
-        self._hung = False
 
     def sparsity(self) -> dict[str, float]:
         """Share of zeros of each kernel."""

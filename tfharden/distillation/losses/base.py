@@ -1,5 +1,7 @@
 """What every distillation loss is: Keras' `DistillationLoss` with a value for each example."""
 
+import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,7 +13,7 @@ from tfharden.distillation.layers import Projection
 from tfharden.errors import InputError
 
 
-class PerExampleLoss(Configurable, keras.distillation.DistillationLoss):
+class PerExampleLoss(Configurable, keras.distillation.DistillationLoss, abc.ABC):
     """A distillation loss that keeps the examples apart, so that sample weights have something to weigh.
 
     `per_example` is what our Distiller uses; `compute_loss`, its mean, serves Keras' own Distiller. Subclasses are
@@ -25,9 +27,9 @@ class PerExampleLoss(Configurable, keras.distillation.DistillationLoss):
     weight: float
     on_logits: ClassVar[bool] = False
 
+    @abc.abstractmethod
     def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:
         """The loss of each example, `[batch]`, without the weight."""
-        raise NotImplementedError(f"{type(self).__name__} has to define per_example()")
 
     def compute_loss(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor, **_: object) -> tf.Tensor:
         """The mean over the batch, weighted: what `keras.distillation.Distiller` calls."""
@@ -53,6 +55,27 @@ class PerExampleLoss(Configurable, keras.distillation.DistillationLoss):
         for name, bound in {"weight": 0.0, **least}.items():
             if not getattr(self, name) >= bound:
                 raise InputError(f"{type(self).__name__}: {name}={getattr(self, name)} has to be >= {bound:g}")
+
+
+@dataclasses.dataclass(frozen=True)
+class BetweenExamples(PerExampleLoss):
+    """A loss on how the examples of a batch lie to one another: features of any shape and width, flattened.
+
+    Partners are those of the batch (on one replica), also such as have the sample weight 0. The teacher isn't
+    differentiated.
+
+    Args:
+        student_layer_name: layer of the student whose output is compared; the logits by default.
+        teacher_layer_name: layer of the teacher, likewise.
+        weight: factor in the Distiller's sum.
+    """
+
+    student_layer_name: str | None = None
+    teacher_layer_name: str | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check()
 
 
 def layer_names(loss: keras.distillation.DistillationLoss) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from tfharden.configurable import registered
-from tfharden.distillation.losses.base import PerExampleLoss, vectors
+from tfharden.distillation.losses.base import BetweenExamples, vectors
 
 
 def relative_distances(features: tf.Tensor) -> tf.Tensor:
@@ -35,29 +35,15 @@ def huber(error: tf.Tensor) -> tf.Tensor:
 
 @registered
 @dataclasses.dataclass(frozen=True)
-class RelationalDistance(PerExampleLoss):
+class RelationalDistance(BetweenExamples):
     """Huber(psi_teacher - psi_student) of the relative distances between examples (RKD-D, Park et al. 2019).
 
-    Features of any shape and width, flattened; their scale doesn't matter. An example's value is the mean over its
-    batch - 1 partners, so the mean over the batch is the paper's sum over ordered pairs, divided by
-    batch * (batch - 1); the authors' code divides by batch^2. A batch of 1 has no pairs and the value 0.
+    The scale of features doesn't matter. An example's value is the mean over its batch - 1 partners, so the mean over
+    the batch is the paper's sum over ordered pairs, divided by batch * (batch - 1); the authors' code divides by
+    batch^2. A batch of 1 has no pairs and the value 0.
 
-    Beside a cross entropy the usual weight is 25. Partners are those of the batch (on one replica), also such as have
-    the sample weight 0. The offsets take 4 * batch^2 * features bytes: prefer pooled layers. The teacher isn't
-    differentiated.
-
-    Args:
-        student_layer_name: layer of the student whose output is compared; the logits by default.
-        teacher_layer_name: layer of the teacher, likewise.
-        weight: factor in the Distiller's sum.
+    Beside a cross entropy the usual weight is 25. The offsets take 4 * batch^2 * features bytes: prefer pooled layers.
     """
-
-    student_layer_name: str | None = None
-    teacher_layer_name: str | None = None
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check()
 
     def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:  # noqa: D102
         teacher = relative_distances(tf.stop_gradient(teacher_outputs))
@@ -68,30 +54,17 @@ class RelationalDistance(PerExampleLoss):
 
 @registered
 @dataclasses.dataclass(frozen=True)
-class RelationalAngle(PerExampleLoss):
+class RelationalAngle(BetweenExamples):
     """Huber(cos_teacher - cos_student) of the angles between examples (RKD-A, Park et al. 2019).
 
-    Features of any shape and width, flattened; neither their scale nor a rotation matters. An example's value is the
-    mean over the (batch - 1) * (batch - 2) ordered pairs of others that are seen from it, so the mean over the batch is
-    the paper's sum over triples of different examples, divided by their number; the authors' code divides by batch^3. A
-    batch of 1 or 2 has no triples and the value 0. An angle at or towards a coinciding example counts as a right one.
+    Neither scale nor rotation of features matters. An example's value is the mean over the (batch - 1) * (batch - 2)
+    ordered pairs of others that are seen from it, so the mean over the batch is the paper's sum over triples of
+    different examples, divided by their number; the authors' code divides by batch^3. A batch of 1 or 2 has no triples
+    and the value 0. An angle at or towards a coinciding example counts as a right one.
 
     Beside a cross entropy the usual weight is 50. Memory grows with the cube of the batch: 4 * batch^3 bytes for the
-    cosines, several times (64 MB each at 256), beside 4 * batch^2 * features for the offsets. Partners are those of
-    the batch, as in RelationalDistance; the teacher isn't differentiated.
-
-    Args:
-        student_layer_name: layer of the student whose output is compared; the logits by default.
-        teacher_layer_name: layer of the teacher, likewise.
-        weight: factor in the Distiller's sum.
+    cosines, several times (64 MB each at 256), beside 4 * batch^2 * features for the offsets.
     """
-
-    student_layer_name: str | None = None
-    teacher_layer_name: str | None = None
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check()
 
     def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:  # noqa: D102
         error = angles(tf.stop_gradient(teacher_outputs)) - angles(student_outputs)

@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from tfharden.configurable import registered
-from tfharden.distillation.losses.base import PerExampleLoss, vectors
+from tfharden.distillation.losses.base import BetweenExamples, vectors
 
 
 def similarities(features: tf.Tensor) -> tf.Tensor:
@@ -16,27 +16,13 @@ def similarities(features: tf.Tensor) -> tf.Tensor:
 
 @registered
 @dataclasses.dataclass(frozen=True)
-class SimilarityPreserving(PerExampleLoss):
+class SimilarityPreserving(BetweenExamples):
     """|G_teacher - G_student|_F^2 / batch^2 of the similarities between examples (Tung and Mori 2019).
 
-    Features of any shape and width, flattened; neither their scale nor a rotation matters. An example's value is
-    |row of the difference|^2 / batch, so the mean over the batch is the paper's loss, without its factor gamma. It is
-    small, at most 4 / batch: beside a cross entropy the usual weight is 3,000.
-
-    Partners are those of the batch (on one replica), also such as have the sample weight 0.
-
-    Args:
-        student_layer_name: layer of the student whose output is compared; the logits by default.
-        teacher_layer_name: layer of the teacher, likewise.
-        weight: factor in the Distiller's sum.
+    Neither scale nor rotation of features matters. An example's value is |row of the difference|^2 /
+    batch, so the mean over the batch is the paper's loss, without its factor gamma. It is small, at most 4 / batch:
+    beside a cross entropy the usual weight is 3,000.
     """
-
-    student_layer_name: str | None = None
-    teacher_layer_name: str | None = None
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check()
 
     def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:  # noqa: D102
         error = similarities(teacher_outputs) - similarities(student_outputs)

@@ -1,5 +1,6 @@
 """What every method of robust distillation is: which images student and teacher answer, and what the attack climbs."""
 
+import abc
 import dataclasses
 from typing import NamedTuple, Protocol
 
@@ -52,7 +53,7 @@ class TaughtTrainer(Trainer, Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class DistillationObjective(Objective):
+class DistillationObjective(Objective, abc.ABC):
     """A method of distillation; subclasses are frozen dataclasses of a few lines.
 
     In all of them the attack sees student and teacher in inference mode, and the divergence is summed over classes
@@ -77,6 +78,7 @@ class DistillationObjective(Objective):
         """The training examples: what the attack makes of the batch against the student and its labels."""
         return attack.perturb(trainer.logits_fn, batch.x, batch.y, trainer.next_seed())
 
+    @abc.abstractmethod
     def __call__(self, lesson: Lesson, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
         """The loss of each example.
 
@@ -86,4 +88,3 @@ class DistillationObjective(Objective):
             x_adversarial: what `examples` made of them.
             y: true classes, `[batch]`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has to define __call__()")
