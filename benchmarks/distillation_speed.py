@@ -1,12 +1,11 @@
 """Distillation beside its floor and beside keras.distillation: the speed part of benchmarks/distillation.py."""
 
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+import turns
 
 import tfharden as th
 from tfharden import losses
@@ -126,21 +125,5 @@ def rows(examples: Examples, rounds: int) -> list[list[str]]:
         "keras.distillation, soft targets": theirs(examples, features=False),
         "keras.distillation, soft targets and features": theirs(examples, features=True),
     }
-    for run in runs.values():
-        run()  # compiles
-    seconds: dict[str, list[float]] = {label: [] for label in runs}
-    for _ in range(rounds):
-        for label, run in runs.items():
-            began = time.perf_counter()
-            run()
-            seconds[label].append(time.perf_counter() - began)
-    return [_row(label, seconds, len(examples[1])) for label in runs]
-
-
-def _row(label: str, seconds: dict[str, list[float]], count: int) -> list[str]:
-    times = seconds[label]
-    ratios = [
-        f"{statistics.median(base / spent for base, spent in zip(seconds[floor], times, strict=True)):.2f}"
-        for floor in FLOORS
-    ]
-    return [label, f"{count / statistics.median(times):,.0f}", *ratios]
+    seconds = turns.timed(runs, rounds)
+    return [turns.row(label, seconds, FLOORS, len(examples[1])) for label in runs]

@@ -1,12 +1,11 @@
 """PGD-7 training beside its floor and beside ART's trainer: the speed part of benchmarks/hardening.py."""
 
-import statistics
-import time
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
+import turns
 from keras import layers
 
 import tfharden as th
@@ -107,31 +106,9 @@ def rows(examples: Examples, rounds: int) -> list[list[str]]:
         "tfharden, `RobustModel.fit`": ours(examples),
         "tfharden, with weight perturbation": ours(examples, weight_perturbation=th.WeightPerturbation(0.01)),
     }
-    seconds = _turns(base | others, rounds)
-    found = [_row(label, seconds, len(examples[1])) for label in seconds]
+    seconds = turns.timed(base | others, rounds)
+    found = [turns.row(label, seconds, (CALLS, GRAPH), len(examples[1])) for label in seconds]
     name = "ART, `AdversarialTrainerMadryPGD`"
-    found.append(_row(name, _turns(base | {name: art(examples)}, rounds=2), len(examples[1])))
+    seconds = turns.timed(base | {name: art(examples)}, rounds=2)
+    found.append(turns.row(name, seconds, (CALLS, GRAPH), len(examples[1])))
     return found
-
-
-def _turns(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    for run in runs.values():
-        run()  # compiles
-    seconds: dict[str, list[float]] = {label: [] for label in runs}
-    for _ in range(rounds):
-        for label, run in runs.items():
-            began = time.perf_counter()
-            run()
-            seconds[label].append(time.perf_counter() - began)
-    return seconds
-
-
-def _row(label: str, seconds: dict[str, list[float]], count: int) -> list[str]:
-    times = seconds[label]
-    ratios = [
-        f"{statistics.median(base / spent for base, spent in zip(seconds[floor], times, strict=True)):.2f}"
-        for floor in (CALLS, GRAPH)
-    ]
-    row = [label, f"{count / statistics.median(times):,.0f}", *ratios]
-    print(row, flush=True)
-    return row
