@@ -30,10 +30,11 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "fast_wong": Recipe(
             "fast, Wong's network and recipe", 0.3, flags("fast", _WONG, {"epsilon": 0.3}), network="wong"
         ),
+        # At a larger radius one seed of three overfits to the single step in epoch 2.
         "fast_wong_averaged": Recipe(
-            "the same at 0.32, weights averaged",
+            "the same at 0.32, weights averaged, PGD-4 where it overfits",
             0.3,
-            flags("fast", _WONG, {"epsilon": 0.32, "average": 0.999}),
+            flags("fast", _WONG, {"epsilon": 0.32, "average": 0.999, "overfitting": "fall_back", "attack_steps": 4}),
             network="wong",
             seeds=3,
         ),

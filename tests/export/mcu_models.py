@@ -96,3 +96,7 @@ def micro_interpreter(content, arena_size):
 def text_of(folder):
     """Every file in a folder, by its path within."""
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def images(count=60):
+    return digits().test[0][:count]
