@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 # It has development versions only, which installers pass over unless one is named; wheels for Linux on x86-64.
 MICRO = 'tflite-micro==0.dev20261023182759; sys_platform == "linux" and platform_machine == "x86_64"'
+QUANTIZER = "ai-edge-quantizer>=0.10,<0.11"
 TOOLS = ("harden", "distill", "compress", "export", "mcu", "evaluate", "pipeline")
 
 setup(
@@ -39,9 +40,11 @@ setup(
         "Jinja2>=3.1,<4",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4", "tensorboard>=2.20,<3", MICRO],
+        "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4", "tensorboard>=2.20,<3", MICRO, QUANTIZER],
         # Measures the arena of MCU kits and checks their golden vectors.
         "micro": [MICRO],
+        # The recipes aeq-int8, aeq-dynamic and aeq-weight-only of an export; it pins ai-edge-litert to one version.
+        "quantizer": [QUANTIZER],
         # For keras.callbacks.TensorBoard, --tensorboard of the tools.
         "tensorboard": ["tensorboard>=2.20,<3"],
         # Peers, for benchmarks/.

@@ -9,7 +9,7 @@ import pytest
 import tfharden as th
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-MADE = {"distillation": "student.keras", "compression": "small.tflite"}
+MADE = {"distillation": "student.keras", "compression": "small.tflite", "export": "student_int8.tflite"}
 
 
 @pytest.mark.parametrize("guide", MADE)
@@ -17,7 +17,7 @@ def test_first_example(guide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = re.search(r"```\n(.*?)```", (DOCS / f"{guide}.md").read_text(encoding="utf-8"), flags=re.DOTALL)[1]
     quick, changed = re.subn(r"epochs=\d+", "epochs=1", code)
-    assert changed
+    assert changed or "fit(" not in code
     x, y = th.data.load("digits").train
     given = {"th": th, "np": np, "threat": th.Linf(0.1), "x": x[:200], "y": y[:200], "attacked": x[:200]}
     for name, width in (("model", 4), ("student", 4), ("teacher", 6)):

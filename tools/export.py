@@ -31,11 +31,19 @@ def define_flags() -> None:
         list(th.export.RECIPES),
         "What the file computes in: float16 is half-precision weights; sparse is float32 without the zeros of a pruned "
         "model; dynamic 8-bit weights, activations quantised on the fly; int8-uint8 and int8-float are int8 inside, "
-        "with input and output in uint8 or float32; int16x8 is 16-bit activations, 8-bit weights.",
+        "with input and output in uint8 or float32; int16x8 is 16-bit activations, 8-bit weights; aeq-int8, "
+        "aeq-dynamic and aeq-weight-only are made by ai-edge-quantizer, an extra.",
     )
     flags.DEFINE_enum("target", "any", th.export.TARGETS, "What it has to run on; mcu refuses what doesn't run there.")
     flags.DEFINE_bool("dynamic_batch", False, "A file that takes any number of images at a time, not one.")
     flags.DEFINE_bool("per_tensor_dense", False, "One scale for all of a dense layer's weights, for old runtimes.")
+    flags.DEFINE_float(
+        "least_agreement",
+        th.export.LEAST_AGREEMENT,
+        "Share of the test images on which a file with rounded numbers has to predict what the model predicts.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
     define_calibration()
     options.define_output("saved_models/model.tflite", "Path of the .tflite file.")
 
@@ -72,7 +80,15 @@ def main() -> None:
         images = None
         if recipe.calibrated:
             images = calibration(model, dataset, options.threat(), FLAGS.calibration_examples, FLAGS.seed)
-        artifact = th.export.to_tflite(model, FLAGS.recipe, images, dataset.bounds, probes=examples[0], **settings)
+        artifact = th.export.to_tflite(
+            model,
+            FLAGS.recipe,
+            images,
+            dataset.bounds,
+            probes=examples[0],
+            least_agreement=FLAGS.least_agreement,
+            **settings,
+        )
         progress(0.8)
         manifest = th.export.manifest(artifact, model, examples)
         artifact.save(FLAGS.output, manifest)

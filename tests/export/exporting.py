@@ -1,13 +1,25 @@
 """Small classifiers to export, and LiteRT's bare interpreter to run what comes of them."""
 
+import importlib.util
+
 import keras
 import numpy as np
+import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 import tfharden as th
 
 SHAPE, CLASSES = (8, 8, 1), 4
+QUANTIZER = pytest.mark.skipif(
+    importlib.util.find_spec("ai_edge_quantizer") is None, reason="needs pip install 'tfharden[quantizer]'"
+)
+
+
+def recipes(*without):
+    """Names of all recipes but some, as parameters; those of an extra that isn't installed are skipped."""
+    known = {name: recipe for name, recipe in th.export.RECIPES.items() if name not in without}
+    return [pytest.param(name, marks=QUANTIZER) if recipe.quantizer else name for name, recipe in known.items()]
 
 
 def images(count=64, seed=0, shape=SHAPE):

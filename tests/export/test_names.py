@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from exporting import CLASSES, SHAPE, classifier, images
+from exporting import CLASSES, SHAPE, classifier, images, recipes
 from keras import layers
 
 import tfharden as th
@@ -22,7 +22,7 @@ def names(model, recipe="float32", **options):
     return source["name"], *signature["inputs"], *signature["outputs"]
 
 
-@pytest.mark.parametrize("recipe", [name for name in th.export.RECIPES if name != "dynamic"])
+@pytest.mark.parametrize("recipe", recipes("dynamic", "sparse"))
 def test_names_are_those_of_keras(recipe):
     assert names(named("picture", "scores"), recipe) == ("picture", "picture", "scores")
 

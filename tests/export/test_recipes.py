@@ -30,13 +30,24 @@ def model():
     return classifier("cnn")
 
 
+def pruned():
+    model = classifier("cnn")
+    for layer in model.layers[1:-1]:
+        if layer.weights:
+            kernel, *others = layer.get_weights()
+            layer.set_weights([np.where(np.abs(kernel) < np.quantile(np.abs(kernel), 0.9), 0, kernel), *others])
+    return model
+
+
 @pytest.fixture(scope="module")
 def artifacts(model):
-    return {recipe: th.export.to_tflite(model, recipe, images()) for recipe in th.export.RECIPES}
+    """Of one model, but for the recipe that needs one with zeros."""
+    made = {recipe: th.export.to_tflite(model, recipe, images()) for recipe in TYPES}
+    return made | {"sparse": th.export.to_tflite(pruned(), "sparse")}
 
 
 def test_recipes_are_these():
-    assert list(th.export.RECIPES) == list(TYPES)
+    assert {name for name, recipe in th.export.RECIPES.items() if not recipe.quantizer} == {*TYPES, "sparse"}
 
 
 @pytest.mark.parametrize("recipe", TYPES)
@@ -54,6 +65,20 @@ def test_types_and_answers(recipe, model, artifacts):
     assert error < ERRORS.get(recipe, 0.15)
     assert np.mean(got.argmax(axis=-1) == expected.argmax(axis=-1)) > 0.9
     np.testing.assert_array_equal(th.TFLiteClassifier(artifact.file).runtime.predict(x), got)
+
+
+def test_sparse_leaves_out_the_zeros_and_answers_the_same(artifacts):
+    whole, sparse = th.export.to_tflite(pruned(), "float32").file, artifacts["sparse"].file
+    assert len(sparse.content) < 0.75 * len(whole.content)
+    assert sparse.parameters == whole.parameters
+    expected, got = (interpreted(file.content, images())[0] for file in (whole, sparse))
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sparse_needs_zeros(model):
+    with pytest.raises(ExportError, match=r"leaves no zeros out.*prune it first") as error:
+        th.export.to_tflite(model, "sparse")
+    assert one_line(error)
 
 
 @pytest.mark.parametrize("recipe", ["float16", "dynamic"])
@@ -164,14 +189,14 @@ def test_options_that_do_not_fit(recipe, options, match, model):
 def test_microcontrollers_run_what_is_meant_for_them_and_nothing_else(model, artifacts):
     """Against tflite-micro itself: what is refused for it fails there, the rest answers within 1 of LiteRT."""
     runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime")
-    for name, recipe in th.export.RECIPES.items():
-        content = artifacts[name].file.content
+    for name, artifact in artifacts.items():
+        content, recipe = artifact.file.content, th.export.RECIPES[name]
         if not recipe.micro:
             with pytest.raises(RuntimeError, match="allocate tensors"):
                 runtime.Interpreter.from_bytes(content)
             continue
         micro = runtime.Interpreter.from_bytes(content)
-        classifier = th.TFLiteClassifier(artifacts[name].file, kernels="reference")
+        classifier = th.TFLiteClassifier(artifact.file, kernels="reference")
         for image in classifier.runtime.quantize(images(4))[:, np.newaxis]:
             micro.set_input(image, 0)
             micro.invoke()

@@ -1,9 +1,21 @@
 """Keras models as .tflite files, and those as sources for microcontrollers."""
 
-from tfharden.export.converter import Artifact, ExportError, to_tflite
+from tfharden.export.artifact import Artifact, ExportError
+from tfharden.export.comparison import LEAST_AGREEMENT
+from tfharden.export.converter import to_tflite
 from tfharden.export.manifest import Manifest, manifest
 from tfharden.export.mcu import mcu_kit
 from tfharden.export.recipes import BY_NAME as RECIPES
 from tfharden.export.recipes import TARGETS
 
-__all__ = ["RECIPES", "TARGETS", "Artifact", "ExportError", "Manifest", "manifest", "mcu_kit", "to_tflite"]
+__all__ = [
+    "LEAST_AGREEMENT",
+    "RECIPES",
+    "TARGETS",
+    "Artifact",
+    "ExportError",
+    "Manifest",
+    "manifest",
+    "mcu_kit",
+    "to_tflite",
+]

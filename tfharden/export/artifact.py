@@ -77,5 +77,5 @@ def facts(
         "agreement": round(agreement, 4),
         "parameters": file.parameters,
         "multiply_adds": file.multiply_adds,
-        "versions": {package: importlib.metadata.version(package) for package in _MAKERS},
+        "versions": {package: importlib.metadata.version(package) for package in (*_MAKERS, *recipe.packages)},
     }

@@ -21,6 +21,8 @@ LEAST_SPAN = 1 / 16
 MOST_WASTE = 4.0
 # and a tenth of its values may lie outside, where a file clips them.
 MOST_CLIPPED = 0.1
+# The converter gives no activation a smaller range than 2e-6, so that this one wastes as much.
+_LEAST_RANGE = 2e-6 / MOST_WASTE
 _BATCH = 16  # of which all activations fit into memory
 
 Activations = Callable[[np.ndarray], Iterable[list[np.ndarray]]]
@@ -83,6 +85,21 @@ def check_alike(model: keras.Model, images: np.ndarray, others: np.ndarray) -> N
                 f"calibration images don't look like what the model meets: {name} spans [{low:.3g}, {high:.3g}] on "
                 f"them and [{other_low:.3g}, {other_high:.3g}] on the images to compare with, so {harm}"
             )
+
+
+def vanishing(model: keras.Model, images: np.ndarray) -> str:
+    """The first layer whose values are too small for integers, and its range, in words; empty if there is none.
+
+    Networks that never saw an image are like that: without statistics, batch normalisation lets their values fade.
+    """
+    names, activations = _activations(model)
+    for name, (low, high) in zip(names, _ranges(activations, images), strict=True):
+        if 0 < high - low < _LEAST_RANGE:
+            return (
+                f"{name} spans [{low:.3g}, {high:.3g}] on the calibration images, which is too little for integers: "
+                f"train the model, or let its batch normalisation see images"
+            )
+    return ""
 
 
 def _activations(model: keras.Model) -> tuple[list[str], Activations]:

@@ -1,6 +1,7 @@
 """From a Keras model to a .tflite file that has been run before anyone gets it."""
 
 import contextlib
+import dataclasses
 import re
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from tfharden import quiet
 from tfharden.classifiers import KerasClassifier
 from tfharden.errors import InputError
 from tfharden.export import calibration as calibrations
-from tfharden.export import recipes
+from tfharden.export import quantizer, recipes, refusals
 from tfharden.export.artifact import Artifact, ExportError, facts
 from tfharden.export.comparison import LEAST_AGREEMENT, check_same, compare
 from tfharden.inputs import check_images
@@ -41,6 +42,7 @@ def to_tflite(
     per_channel_dense: bool = True,
     dynamic_batch: bool = False,
     target: str = "any",
+    least_agreement: float = LEAST_AGREEMENT,
 ) -> Artifact:
     """Converts, runs the result beside the model, and only then returns it.
 
@@ -49,8 +51,7 @@ def to_tflite(
 
     Args:
         model: built classifier.
-        recipe: "float32", "float16", "dynamic", "int8", "int8-uint8", "int8-float" or "int16x8"; `recipes.get` tells
-            what they are.
+        recipe: a name in `RECIPES`, such as "float32" or "int8"; `recipes.get` tells what they are.
         calibration: images `[n, ...]` on which the ranges of activations are measured: what the model will meet, clean
             and attacked, since ranges from clean images alone would clip the attacked ones.
         bounds: range of the model's input.
@@ -60,12 +61,16 @@ def to_tflite(
         per_channel_dense: False for one scale for all of a Dense layer's weights, which old runtimes need.
         dynamic_batch: a file that takes any number of images at a time.
         target: "any", or "mcu" to refuse what doesn't run on LiteRT for Microcontrollers.
+        least_agreement: share of those images on which a file with rounded numbers has to predict what the model
+            predicts; 0 for a model that nobody trained, whose classes rounding may change.
 
     Raises:
         InputError: an unknown recipe or options that don't fit it, images that don't fit the model, several inputs.
         ExportError: the converter fails, or the file's answers aren't the model's.
     """
     chosen = recipes.get(recipe, per_channel_dense=per_channel_dense, dynamic_batch=dynamic_batch, target=target)
+    if not 0 <= least_agreement <= 1:
+        raise InputError(f"least_agreement={least_agreement} has to be a share, from 0 to 1")
     source = KerasClassifier(model, bounds=bounds)
     if calibration is not None:
         calibration = check_images(calibration, source.input_shape, bounds)
@@ -81,8 +86,16 @@ def to_tflite(
         raise InputError(f"{model.name} answers the same for every image: it has learnt nothing, or its units are dead")
     if chosen.calibrated and calibration is not None and probes is not None:
         calibrations.check_alike(model, calibration, probes)
-    bare = _parsed(_convert(model, source.input_shape, chosen, calibration), model)
-    agreement, error = compare(source, bare, chosen, images, kind)
+    content = _convert(model, source.input_shape, chosen, calibration)
+    try:
+        bare = _parsed(content, model)
+        agreement, error = compare(source, bare, chosen, images, kind, least_agreement)
+    except ExportError as failed:
+        if chosen.calibrated and (where := calibrations.vanishing(model, calibration)):
+            raise ExportError(f"{model.name} can't be converted to {chosen.name}: {where}") from failed
+        raise
+    if target == "mcu":
+        refusals.check_micro(bare, chosen, model)
     used = calibrations.Calibration.of(calibration) if chosen.calibrated and calibration is not None else None
     told = metadata.pack(facts(bare, chosen, bounds, used, agreement))
     file = _parsed(extended(bare.content, told, _names(model)), model)
@@ -94,15 +107,18 @@ def to_tflite(
 def _convert(
     model: keras.Model, shape: tuple[int, ...], recipe: recipes.Recipe, calibration: np.ndarray | None
 ) -> bytes:
+    if recipe.quantizer:
+        plain = dataclasses.replace(recipes.FLOAT32, dynamic_batch=recipe.dynamic_batch)
+        file = _parsed(_convert(model, shape, plain, None), model)
+        with _quiet():
+            return quantizer.quantized(file.content, recipe, calibration)
     # What TensorFlow can't name a tensor it would call Placeholder.
     name = re.sub(r"[^A-Za-z0-9_.]", "_", _names(model)[0]).lstrip("_") or "image"
     signature = [tf.TensorSpec([None if recipe.dynamic_batch else 1, *shape], tf.float32, name=name)]
     graph = tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
     with _quiet():
         concrete = graph.get_concrete_function()
-        # The calibrator would end the process.
-        if any(operation.type in ("While", "StatelessWhile") for operation in concrete.graph.get_operations()):
-            raise ExportError(f"{model.name} has a loop in it, which no built-in operator does: unroll=True unrolls it")
+        refusals.check_graph(concrete.graph, model)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
         # By way of a SavedModel, variables would stay variables; the graph itself is frozen to constants.
         converter.experimental_lower_to_saved_model = False
@@ -112,27 +128,21 @@ def _convert(
         except Exception as error:  # the converter raises its own classes, and bare ones
             failed = error
     # Out here, where what the native code said of it stays unheard.
-    raise ExportError(f"{model.name} can't be converted to {recipe.name}: {_reason(failed)}") from failed
+    reason = refusals.reason(failed, concrete.graph, model)
+    raise ExportError(f"{model.name} can't be converted to {recipe.name}: {reason}") from failed
 
 
 def _parsed(content: bytes, model: keras.Model) -> TFLiteFile:
     try:
         return parse(content, f"{model.name}.tflite")
     except InputError as error:
-        raise ExportError(f"the converter made an unusable file: {error}") from error
+        raise refusals.unusable(error, content, model) from error
 
 
 def _names(model: keras.Model) -> tuple[str, str]:
     """What to call the input and the output, by the names that they have in Keras."""
     name = model.inputs[0].name
     return ("image" if _UNNAMED.fullmatch(name) else name), getattr(model, "output_names", ["output"])[0]
-
-
-def _reason(error: Exception) -> str:
-    """The converter's reason in a line; of its pages on what it has no operator for, the names."""
-    said = str(error).strip() or type(error).__name__
-    missing = re.search(r"^(?:Custom|Flex) ops: (.+)$", said, re.MULTILINE)
-    return f"no built-in operator does {missing[1]}" if missing else said.splitlines()[0]
 
 
 @contextlib.contextmanager

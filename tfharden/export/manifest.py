@@ -15,7 +15,7 @@ import numpy as np
 from tfharden import data, files, strict_json
 from tfharden.classifiers import KerasClassifier, TFLiteClassifier
 from tfharden.errors import InputError
-from tfharden.export import manifest_checks
+from tfharden.export import manifest_checks, recipes
 from tfharden.export.artifact import Artifact
 from tfharden.inputs import Examples, check_images, check_labels
 from tfharden.tflite import Runtime, TensorSpec
@@ -145,6 +145,7 @@ def manifest(
     else:
         images = check_images(examples[0], source.input_shape, artifact.bounds)
         examples = images, check_labels(examples[1], len(images), source.num_classes)
+    packages = (*PACKAGES, *recipes.BY_NAME[artifact.recipe].packages)
     return Manifest(
         sha256=file.sha256,
         bytes=len(file.content),
@@ -166,7 +167,7 @@ def manifest(
         evaluation=None if examples is None else _evaluation(artifact, source, examples, kernels),
         latency=_latency(artifact, images[:TIMED], threads, rounds, kernels),
         versions={"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in PACKAGES},
+        | {package: importlib.metadata.version(package) for package in packages},
     )
 
 

@@ -1,6 +1,7 @@
 """Converter recipes: what a .tflite file holds its numbers in, and how close it then comes to its source."""
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,6 +12,8 @@ from tfharden.errors import InputError
 # Images that ranges are measured on, taken evenly from all that were given: ranges settle long before.
 MOST_CALIBRATION = 1000
 TARGETS = ("any", "mcu")
+# What makes some of them, an extra.
+QUANTIZER = "ai-edge-quantizer"
 
 _OPS = tf.lite.OpsSet
 # Float kernels sum in another order than Keras' own; a broken file is off by the size of the logits themselves.
@@ -41,6 +44,9 @@ class Recipe:
             activations' (but for int16x8) nor half precision.
         per_channel_dense: whether each output of a Dense layer has a scale of its own, as those of convolutions do;
             None where nothing is quantised.
+        quantizer: what ai-edge-quantizer calls the recipe by which it makes the file from the float32 one; empty where
+            TensorFlow's converter makes it.
+        sparse: whether weights that are mostly zero are stored as those that aren't, and where. Unpacked when loaded.
         dynamic_batch: whether the file takes any number of images at a time, not one.
     """
 
@@ -52,7 +58,14 @@ class Recipe:
     tolerance: float | None = None
     micro: bool = True
     per_channel_dense: bool | None = None
+    quantizer: str = ""
+    sparse: bool = False
     dynamic_batch: bool = False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What makes the file besides TensorFlow's converter."""
+        return (QUANTIZER,) if self.quantizer else ()
 
     def apply(self, converter: tf.lite.TFLiteConverter, calibration: np.ndarray | None) -> None:
         """Sets up the converter.
@@ -64,16 +77,27 @@ class Recipe:
         converter.inference_input_type = converter.inference_output_type = self.io
         if self.element != "FLOAT32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if self.sparse:
+            converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
         if self.element == "FLOAT16":
             converter.target_spec.supported_types = [tf.float16]
         if self.per_channel_dense is not None:
             converter._experimental_disable_per_channel_quantization_for_dense_layers = not self.per_channel_dense
-        if self.calibrated:
-            if calibration is None:
-                raise InputError(
-                    f"recipe {self.name} needs calibration images: give some hundred that the model will see"
-                )
-            converter.representative_dataset = _one_by_one(calibration[:: max(1, len(calibration) // MOST_CALIBRATION)])
+        images = self.ranged(calibration)
+        if images is not None:
+            converter.representative_dataset = _one_by_one(images)
+
+    def ranged(self, calibration: np.ndarray | None) -> np.ndarray | None:
+        """The images to measure ranges of activations on; None if the recipe needs none.
+
+        Raises:
+            InputError: it needs some and there are none.
+        """
+        if not self.calibrated:
+            return None
+        if calibration is None:
+            raise InputError(f"recipe {self.name} needs calibration images: give some hundred that the model will see")
+        return calibration[:: max(1, len(calibration) // MOST_CALIBRATION)]
 
 
 _FLOAT = {"operators": (_OPS.TFLITE_BUILTINS,), "io": tf.float32}
@@ -83,17 +107,23 @@ _INT16X8 = _INT8 | {
     "element": "INT16",
 }
 
+_WEIGHTS = _FLOAT | {"element": "INT8", "tolerance": _EIGHT_BITS, "micro": False, "per_channel_dense": True}
+
 FLOAT32 = Recipe("float32", **_FLOAT, element="FLOAT32", tolerance=_ORDER)
 BY_NAME = {
     recipe.name: recipe
     for recipe in (
         FLOAT32,
         Recipe("float16", **_FLOAT, element="FLOAT16", tolerance=_HALF, micro=False),
-        Recipe("dynamic", **_FLOAT, element="INT8", tolerance=_EIGHT_BITS, micro=False, per_channel_dense=True),
+        Recipe("sparse", **_FLOAT, element="FLOAT32", tolerance=_ORDER, micro=False, sparse=True),
+        Recipe("dynamic", **_WEIGHTS),
         Recipe("int8", io=tf.int8, **_INT8),
         Recipe("int8-uint8", io=tf.uint8, **_INT8),
         Recipe("int8-float", io=tf.float32, **_INT8),
         Recipe("int16x8", io=tf.int16, **_INT16X8),
+        Recipe("aeq-int8", io=tf.int8, **_INT8, quantizer="static_wi8_ai8"),
+        Recipe("aeq-dynamic", **_WEIGHTS, quantizer="dynamic_wi8_afp32"),
+        Recipe("aeq-weight-only", **_WEIGHTS, quantizer="weight_only_wi8_afp32"),
     )
 }
 
@@ -102,9 +132,11 @@ def get(name: str, *, per_channel_dense: bool = True, dynamic_batch: bool = Fals
     """The recipe of that name, with options.
 
     Args:
-        name: "float32"; "float16", weights in half precision; "dynamic", weights in 8 bits, activations quantised on
-            the fly; "int8", integers throughout; "int8-uint8" and "int8-float", the same inside, with input and output
-            in uint8 or float32; "int16x8", activations in 16 bits, weights in 8.
+        name: "float32"; "float16", weights in half precision; "sparse", float32 without the zeros of a pruned model;
+            "dynamic", weights in 8 bits, activations quantised on the fly; "int8", integers throughout; "int8-uint8"
+            and "int8-float", the same inside, with input and output in uint8 or float32; "int16x8", activations in 16
+            bits, weights in 8; "aeq-int8", "aeq-dynamic" and "aeq-weight-only" by ai-edge-quantizer, the last with
+            weights in 8 bits that become floats again when they are used.
         per_channel_dense: False for one scale for all of a Dense layer's weights, which old runtimes need.
         dynamic_batch: the file takes any number of images at a time, not one.
         target: "any", or "mcu" for LiteRT for Microcontrollers.
@@ -117,10 +149,14 @@ def get(name: str, *, per_channel_dense: bool = True, dynamic_batch: bool = Fals
     if target not in TARGETS:
         raise InputError(f"unknown target {target!r}: known are {', '.join(TARGETS)}")
     recipe = BY_NAME[name]
+    if recipe.quantizer and importlib.util.find_spec(QUANTIZER.replace("-", "_")) is None:
+        raise InputError(f"recipe {name} needs {QUANTIZER}: pip install 'tfharden[quantizer]'")
+    if recipe.quantizer and not per_channel_dense:
+        raise InputError(f"recipe {name} gives each output of a Dense layer a scale of its own, always")
     if recipe.per_channel_dense is None and not per_channel_dense:
         raise InputError(
             f"recipe {name} quantises no Dense layer: one scale for all its weights (per tensor) is for "
-            f"{', '.join(known.name for known in BY_NAME.values() if known.per_channel_dense)}"
+            f"{', '.join(each.name for each in BY_NAME.values() if each.per_channel_dense and not each.quantizer)}"
         )
     if target == "mcu" and not recipe.micro:
         raise InputError(

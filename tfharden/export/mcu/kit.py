@@ -7,7 +7,8 @@ import numpy as np
 
 from tfharden import files
 from tfharden.errors import InputError
-from tfharden.export.converter import LEAST_AGREEMENT, ExportError
+from tfharden.export.artifact import ExportError
+from tfharden.export.comparison import LEAST_AGREEMENT
 from tfharden.export.mcu import arena, fitness, folders, golden, sources
 from tfharden.tflite import TFLiteFile, read
 
