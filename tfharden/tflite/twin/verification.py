@@ -1,0 +1,144 @@
+"""How near a twin comes to the interpreter, tensor by tensor."""
+
+import dataclasses
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ai_edge_litert import interpreter as litert
+
+from tfharden import quiet
+from tfharden.errors import InputError
+from tfharden.tflite.runtime import KERNELS
+from tfharden.tflite.twin.graph import Operator, Tensor
+
+if TYPE_CHECKING:
+    from tfharden.tflite.twin.twin import Twin
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorAgreement:
+    """Agreement in one tensor.
+
+    Attributes:
+        index: its number in the file.
+        name: its name there.
+        opcode: the operator that makes it.
+        element: LiteRT's name of its type.
+        exact: share of values that are the same; for real numbers, that differ by 1e-5 of the largest or less.
+        largest: largest difference: in steps of the integers (LSB), or as a share of the largest real number.
+    """
+
+    index: int
+    name: str
+    opcode: str
+    element: str
+    exact: float
+    largest: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """Agreement of a twin with the interpreter.
+
+    Attributes:
+        images: number of images compared.
+        kernels: that the twin imitates and the interpreter ran.
+        logits: agreement in the tensor that holds the logits.
+        tensors: agreement in all tensors that operators make, in their order.
+        classes: share of images of which the largest logit is that of the same class.
+    """
+
+    images: int
+    kernels: str
+    logits: TensorAgreement
+    tensors: tuple[TensorAgreement, ...]
+    classes: float
+
+    @property
+    def exact(self) -> float:
+        """Least share of equal values in any tensor."""
+        return min(tensor.exact for tensor in self.tensors)
+
+    @property
+    def largest(self) -> float:
+        """Largest difference in any tensor of integers, in LSB."""
+        return max((tensor.largest for tensor in self.tensors if "INT" in tensor.element), default=0.0)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kernels}: logits {self.logits.exact:.2%} exact, off by {self.logits.largest:.3g} at most; "
+            f"all tensors at least {self.exact:.2%} exact; classes {self.classes:.2%}"
+        )
+
+
+_REAL_TOLERANCE = 1e-5
+
+
+def verify(twin: "Twin", images: np.ndarray) -> Agreement:
+    """Runs twin and interpreter on the same images, and compares what each operator made.
+
+    Args:
+        twin: the twin.
+        images: `[n, ...]`, float32, in the units of the model's input.
+
+    Raises:
+        InputError: no images, or images of another shape.
+    """
+    images = np.asarray(images, np.float32)
+    if not len(images) or images.shape[1:] != twin.file.input.shape[1:]:
+        raise InputError(f"expected images {('n', *twin.file.input.shape[1:])}, got {images.shape}")
+    made = {int(index): value.numpy() for index, value in twin.tensors(images).items()}
+    source = twin.graph.input
+    stored = (made[source.index] + source.zero_point).astype(source.dtype) if source.quantised else images
+    expected = _interpreted(twin, stored.astype(source.dtype))
+    compared = {
+        tensor.index: _compared(operator, tensor, made[tensor.index], expected[tensor.index])
+        for operator in twin.operators
+        for tensor in operator.outputs
+        if tensor.index in expected
+    }
+    index = twin.target.index
+    rows = [v[index].reshape(len(images), -1).argmax(axis=1) for v in (made, expected)]
+    same = float(np.mean(rows[0] == rows[1]))
+    return Agreement(len(images), twin.kernels, compared[index], tuple(compared.values()), same)
+
+
+def _compared(operator: Operator, tensor: Tensor, made: np.ndarray, expected: np.ndarray) -> TensorAgreement:
+    truth = expected.reshape(made.shape).astype(np.float64)
+    difference = np.abs(made + (tensor.zero_point if tensor.quantised else 0.0) - truth)
+    unit, bound = 1.0, 0.0
+    if not tensor.quantised:
+        unit, bound = max(float(np.abs(truth).max()), 1e-30), _REAL_TOLERANCE
+    exact, largest = float(np.mean(difference <= bound * unit)), float(difference.max() / unit)
+    return TensorAgreement(tensor.index, tensor.name, operator.opcode, tensor.element, exact, largest)
+
+
+def _interpreted(twin: "Twin", stored: np.ndarray) -> dict[int, np.ndarray]:
+    """Every tensor as stored, `[n, ...]`, for inputs as stored, which run at the file's own batch."""
+    # LiteRT warns that tensors which are kept take memory.
+    with quiet.native_stderr(), warnings.catch_warnings(action="ignore"):
+        runner = litert.Interpreter(
+            model_content=twin.file.content,
+            experimental_op_resolver_type=getattr(litert.OpResolverType, KERNELS[twin.kernels]),
+            experimental_preserve_all_tensors=True,
+        )
+        runner.allocate_tensors()
+    (source,) = runner.get_input_details()
+    own = twin.graph.batch
+    wanted = [tensor.index for operator in twin.operators for tensor in operator.outputs]
+    collected: dict[int, list[np.ndarray]] = {index: [] for index in wanted}
+    for start in range(0, len(stored), own):
+        batch = stored[start : start + own]
+        count = len(batch)
+        batch = np.concatenate([batch, np.repeat(batch[-1:], own - count, axis=0)]) if count < own else batch
+        runner.set_tensor(source["index"], batch)
+        runner.invoke()
+        for index in list(collected):
+            try:
+                value = runner.get_tensor(index)
+            except ValueError:  # the kernels have merged it into another
+                del collected[index]
+                continue
+            collected[index].append(value[:count] if own > 1 else value)
+    return {index: np.stack(parts) if own == 1 else np.concatenate(parts) for index, parts in collected.items()}
