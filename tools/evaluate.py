@@ -28,7 +28,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "surrogate",
         None,
-        "A .keras file whose adversarial examples .tflite files get; the last .keras --model if none.",
+        "A .keras file whose adversarial examples those models get that give no gradients; the last --model that does "
+        "if none.",
     )
     flags.DEFINE_string("transfer", None, "Attack whose examples are tried on every other model; none by default.")
     flags.register_validator(

@@ -16,8 +16,8 @@ def result(access, success, *, gradients=0, blind=0, name="made up"):
     """An attack's result of which only what checks look at is filled in; `blind` counts over all examples."""
     success = np.array(success, bool)
     count = len(success)
-    lost = np.zeros(count, np.int64)
-    lost[: min(count, 1)] = blind
+    unseen = np.zeros(count, np.int64)
+    unseen[: min(count, 1)] = blind
     return AttackResult(
         name=name,
         access=access,
@@ -26,9 +26,10 @@ def result(access, success, *, gradients=0, blind=0, name="made up"):
         distance=np.zeros(count),
         queries=np.zeros(count, np.int64),
         gradients=np.full(count, gradients),
-        blind=lost,
+        blind=unseen,
         seconds=0.0,
         parameters={},
+        lost=np.zeros(count, bool),
     )
 
 
@@ -48,7 +49,7 @@ class Stub(th.Classifier):
 
 
 def statuses(results, scores="logits"):
-    found = checks.run(Stub(scores), results)
+    found = checks.run(Stub(scores), results, None)
     assert all(check.keys() == {"name", "status", "detail"} and "\n" not in check["detail"] for check in found)
     return {check["name"]: check["status"] for check in found}
 

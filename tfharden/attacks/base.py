@@ -38,6 +38,8 @@ class AttackResult:
         blind: gradients that were zero or not finite over the whole image, `[n]`.
         seconds: wall time.
         parameters: what the attack was, as its configuration tells it.
+        lost: examples that the search took for solved, and that the classifier, asked again about what it can receive,
+            gets right: what rounding undid, or gradients of a twin that answers otherwise, `[n]`.
         minimum: of a minimum-norm attack, the length of the smallest perturbation found that reaches the goal,
             whether it lies within epsilon or not, `[n]`: 0 where the clean image does, infinity where none was found.
         stages: of an attack that is several in a row, what each of them achieved.
@@ -53,6 +55,7 @@ class AttackResult:
     blind: np.ndarray
     seconds: float
     parameters: dict[str, Any]
+    lost: np.ndarray
     minimum: np.ndarray | None = None
     stages: tuple[Stage, ...] = ()
 
@@ -139,17 +142,19 @@ class Attack(Configurable, abc.ABC):
             if violation > threat.tolerance:
                 raise RuntimeError(f"{self.name} left its threat model by {violation:.2g}: a fault of the attack")
             distance[chosen] = threat.distance(part.adversarial, part.origin)
+        success = np.asarray(goal.reached(classifier.predict(search.adversarial)))
         return AttackResult(
             name=self.name,
             access=self.access,
             adversarial=search.adversarial,
-            success=np.asarray(goal.reached(classifier.predict(search.adversarial))),
+            success=success,
             distance=distance,
             queries=search.queries,
             gradients=search.gradients,
             blind=search.blind,
             seconds=time.perf_counter() - began,
             parameters=attack.parameters(),
+            lost=search.solved & ~success,
             minimum=search.minimum if self.minimises else None,
             stages=tuple(search.stages.values()),
         )

@@ -1,6 +1,6 @@
 """Relations that hold if an evaluation is sound; where one doesn't, its numbers are not to be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,19 @@ from tfharden.classifiers import Classifier
 
 # A black box that finds this share of the examples more than the white box points to masked gradients.
 MASKING = 0.02
+# Share of logits that a twin has to have exactly as the interpreter has them.
+EXACT = 0.999
 
 
-def run(classifier: Classifier, results: Sequence[AttackResult]) -> list[dict[str, Any]]:
+def run(
+    classifier: Classifier, results: Sequence[AttackResult], twin: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
     """Every check that these results allow, as `{"name", "status": "pass" | "warn" | "fail", "detail"}`."""
     white = [result for result in results if result.access == "white-box"]
     black = [result for result in results if result.access in ("score", "decision")]
     found = [_scores(classifier)]
+    if twin is not None:
+        found.append(_twin(twin))
     if white:
         found.append(_gradients(white))
     one = [result for result in white if result.gradients.max(initial=0) == 1]
@@ -32,6 +38,16 @@ def _scores(classifier: Classifier) -> dict[str, Any]:
     """Attacks on probabilities stall where these saturate."""
     saturating = classifier.scores == "log of probabilities"
     return _check("scores", "warn" if saturating else "pass", f"attacks see {classifier.scores}")
+
+
+def _twin(twin: Mapping[str, Any]) -> dict[str, Any]:
+    """Gradients of a twin that answers otherwise than the file are those of another model."""
+    if twin["missing"] is not None:
+        return _check("gradients of the file", "warn", f"it has no twin: {twin['missing']}")
+    exact, same = twin["logits_exact"], twin["classes"]
+    status = "pass" if exact >= EXACT and same == 1 else "warn" if same >= 1 - MASKING else "fail"
+    detail = f"the twin has {exact:.2%} of the logits and {same:.1%} of the classes of {twin['num_examples']} images"
+    return _check("gradients of the file", status, detail)
 
 
 def _gradients(white: Sequence[AttackResult]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfharden import files
 from tfharden.attacks import AttackResult
-from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier
+from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier, TwinClassifier
 from tfharden.evaluation.statistics import wilson
 
 
@@ -28,6 +28,28 @@ def model_entry(classifier: Classifier) -> dict[str, Any]:
     return about | {"format": "callable", "parameters": None}
 
 
+def twin_entry(classifier: Classifier, images: np.ndarray) -> dict[str, Any] | None:
+    """How near the twin that gives a file's gradients comes to the interpreter, or why there is none.
+
+    Args:
+        classifier: any; only files have twins.
+        images: on which they are compared, `[n, ...]`.
+    """
+    if not isinstance(classifier, TFLiteClassifier):
+        return None
+    if not isinstance(classifier, TwinClassifier):
+        return {"missing": classifier.opaque}
+    found = classifier.twin.verify(images)
+    return {
+        "missing": None,
+        "num_examples": found.images,
+        "exact": found.exact,
+        "logits_exact": found.logits.exact,
+        "largest_lsb": found.largest,
+        "classes": found.classes,
+    }
+
+
 def attack_entry(name: str, result: AttackResult, right: np.ndarray) -> dict[str, Any]:
     """What an attack did; rates and means are over the images that were right when clean.
 
@@ -42,6 +64,7 @@ def attack_entry(name: str, result: AttackResult, right: np.ndarray) -> dict[str
         "access": result.access,
         "robust_accuracy": result.robust_accuracy,
         "interval": interval(~result.success),
+        "lost_to_rounding": int(result.lost.sum()),
         "success_rate": float(result.success[right].mean()) if right.any() else None,
         "queries_mean": float(result.queries[attacked].mean()),
         "gradients_mean": float(result.gradients[attacked].mean()),

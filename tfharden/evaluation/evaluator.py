@@ -14,10 +14,10 @@ from tfharden import attacks as registry
 from tfharden import data, files
 from tfharden.attacks import Attack, Transfer
 from tfharden.attacks.wrapper import Wrapper
-from tfharden.classifiers import Classifier, as_classifier
+from tfharden.classifiers import Classifier, TFLiteClassifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
-from tfharden.evaluation.entries import attack_entry, interval, model_entry
+from tfharden.evaluation.entries import attack_entry, interval, model_entry, twin_entry
 from tfharden.evaluation.names import as_folder, distinct
 from tfharden.evaluation.probes import applies, check_probes, run_probe
 from tfharden.evaluation.report import Fooling, Panel, Report
@@ -29,6 +29,8 @@ SCHEMA = "tfharden.report/1"
 PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
 # Examples that the report shows of each model: one of each class, as far as there are classes.
 SHOWN = 10
+# Images, clean and of each attack, on which a twin is compared with the interpreter.
+VERIFIED = 32
 
 Progress = Callable[[str, float], None]
 # A classifier, and what attacks it, by the names that the report has for the attacks.
@@ -53,7 +55,8 @@ def evaluate(
     """Attacks every model on the same examples.
 
     Robust accuracy is over all examples, so a clean error counts as an error; the worst case is for each example over
-    all attacks. A white-box attack reaches a model without gradients, such as a .tflite, by transfer from `surrogate`.
+    all attacks. A .tflite is climbed by the gradients of its twin, and counted on the interpreter; a model without
+    gradients is reached by transfer from `surrogate`.
 
     Args:
         models: Keras models, classifiers, paths of .keras and .tflite files.
@@ -64,7 +67,7 @@ def evaluate(
         transfer: an attack whose examples, made on each model, are tried on all the others.
         probes: what else to look at, any of "linearity", "fooling-gradient", "fooling-evolution"; models without
             gradients are left out of the first two.
-        surrogate: a differentiable model; by default the last one in `models`.
+        surrogate: a differentiable model, for those that aren't; by default the last one in `models`.
         training: examples for attacks that are fitted before they attack, if they are given by name.
         data_name: what the report calls the examples.
         seed: of attacks given by name.
@@ -136,7 +139,7 @@ def _surrogate(surrogate: object, classifiers: Sequence[Classifier], threat: Thr
     if surrogate is not None:
         source = as_classifier(surrogate, threat.bounds)
         if not source.differentiable:
-            raise InputError(f"{source.name} gives no gradients to transfer: the surrogate has to be a Keras model")
+            raise InputError(f"{source.name} gives no gradients to transfer: give a Keras model as surrogate")
         return source
     return next((classifier for classifier in reversed(classifiers) if classifier.differentiable), None)
 
@@ -146,8 +149,9 @@ def _reaching(classifier: Classifier, attack: Attack, source: Classifier | None)
     if can_run_on(attack, classifier):
         return attack
     if source is None:
+        why = f" ({classifier.opaque})" if isinstance(classifier, TFLiteClassifier) else ""
         raise InputError(
-            f"{attack.name} needs gradients and {classifier.name} gives none: name a Keras model to transfer from "
+            f"{attack.name} needs gradients and {classifier.name} gives none{why}: name a Keras model to transfer from "
             f"(--surrogate, surrogate=), or use square"
         )
     return Transfer(attack, source)
@@ -183,6 +187,8 @@ def _evaluate_one(
         # Short of 1.0, since successes are counted once more after the search.
         results[name] = attack(classifier, x, y, progress=functools.partial(_tell, progress, label))
         progress(label, 1.0)
+    tried = [received[:VERIFIED], *(result.adversarial[:VERIFIED] for result in results.values())]
+    twin = twin_entry(classifier, np.concatenate(tried))
     survived = np.logical_and.reduce([~result.success for result in results.values()]) if results else right
     entry = model_entry(classifier) | {
         "clean_accuracy": float(right.mean()),
@@ -193,7 +199,8 @@ def _evaluate_one(
             "interval": interval(survived),
             "attacks": list(results),
         },
-        "checks": checks.run(classifier, list(results.values())),
+        "twin": twin,
+        "checks": checks.run(classifier, list(results.values()), twin),
     }
     if not results:
         return entry, None

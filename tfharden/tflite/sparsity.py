@@ -1,4 +1,7 @@
-"""Checks of a sparse tensor's index: a tree, one level a dimension, that native code walks without looking."""
+"""Sparse tensors: their index, checked, since native code walks it without looking, and read.
+
+It is a tree, one level a dimension: each level has all places of its dimension, or names those that are there.
+"""
 
 import numpy as np
 
@@ -47,6 +50,27 @@ def stored_elements(sparsity: Table, shape: tuple[int, ...], where: str) -> int:
         else:
             raise _broken(where)
     return elements
+
+
+def dense(sparsity: Table, shape: tuple[int, ...], stored: np.ndarray) -> np.ndarray:
+    """The whole tensor, of an index that `stored_elements` has found to fit."""
+    order, block_map, levels = _values(sparsity.traversal_order), _values(sparsity.block_map), sparsity.dim_metadata
+    places: list[np.ndarray] = []
+    nodes = 1
+    for level in levels:
+        if level.format == _DENSE:
+            parents, own = np.divmod(np.arange(nodes * level.dense_size), level.dense_size)
+        else:
+            own = _index(level.array_indices)
+            parents = np.repeat(np.arange(nodes), np.diff(_index(level.array_segments)))
+        places = [*(place[parents] for place in places), own]
+        nodes = len(own)
+    of = dict(zip(order, places, strict=True))
+    for block, dimension in enumerate(block_map, start=len(shape)):
+        of[dimension] = of[dimension] * levels[order.index(block)].dense_size + of[block]
+    whole = np.zeros(shape, stored.dtype)
+    whole[tuple(of[dimension] for dimension in range(len(shape)))] = stored
+    return whole
 
 
 def _compressed(level: Table, parents: int, size: int, where: str) -> int:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfharden.tflite.twin.fixed_point import Double, DoubleRounding, Float, ShortMultiplier, quantised_multiplier
+from tfharden.tflite.twin.kernels.fixed_point import (
+    Double,
+    DoubleRounding,
+    Float,
+    ShortMultiplier,
+    quantised_multiplier,
+)
 
 
 def twice_rounded(total, multiplier, shift):

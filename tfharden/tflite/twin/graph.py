@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfharden.tflite import verifier
+from tfharden.tflite import sparsity, verifier
 from tfharden.tflite.flatbuffer import Table
 from tfharden.tflite.rules import ABSENT
 
@@ -190,14 +190,15 @@ def _constant(table: Table, dtype: np.dtype) -> np.ndarray | None:
     if table.data is None:
         # A tensor without elements needs no data.
         return np.zeros(table.dims, dtype) if 0 in table.dims else None
-    if table.sparsity:
-        return None
     stored = np.frombuffer(table.data, np.uint8)
     bits = table.element.bits
     if bits < 8:  # noqa: PLR2004 - several in a byte
+        if table.sparsity:
+            return None
         # The first element lies in the lowest bits.
         fields = np.stack([stored >> shift for shift in range(0, 8, bits)], axis=-1) & (2**bits - 1)
         flat = fields.reshape(-1)[: math.prod(table.dims)].astype(np.int16)
         stored = (flat - 2**bits * (flat >= 2 ** (bits - 1)) * (dtype.kind == "i")).astype(dtype)
         return stored.reshape(table.dims)
-    return stored.view(dtype).reshape(table.dims)
+    stored = stored.view(dtype)
+    return sparsity.dense(table.sparsity, table.dims, stored) if table.sparsity else stored.reshape(table.dims)

@@ -7,23 +7,10 @@ import tensorflow as tf
 
 from tfharden.errors import InputError
 from tfharden.tflite.reader import TFLiteFile
-from tfharden.tflite.twin import (  # noqa: F401 - those that aren't named below register operators
-    convolutions,
-    elementwise,
-    matrices,
-    parts,
-    pooling,
-    quantisation,
-    reductions,
-    registry,
-    resizing,
-    shapes,
-    softmax,
-    tables,
-    verification,
-)
 from tfharden.tflite.twin import graph as graphs
+from tfharden.tflite.twin import registry, verification
 from tfharden.tflite.twin.graph import Operator, Tensor
+from tfharden.tflite.twin.operators.quantisation import quantised
 
 KERNELS = ("xnnpack", "reference")
 # What stands between the logits and the output, and gives attacks no better gradients.
@@ -47,6 +34,7 @@ class Twin:
     Attributes:
         graph: tensors and operators.
         target: the tensor that holds the logits, before a softmax and a dequantisation at the end.
+        seen_through: operators between it and the output, by LiteRT's names, the last one first.
 
     Raises:
         InputError: other kernels, an operator that the twin doesn't know, or one that mixes the images of a batch.
@@ -63,7 +51,7 @@ class Twin:
             self._steps = self._built(registry.Kernels(kernels, file.content, self.graph.batch))
         except InputError as error:
             raise InputError(f"{file.name}: {error}") from error
-        self.target = self._logits_tensor()
+        self.target, self.seen_through = self._logits_tensor()
         images = [tf.TensorSpec([None, *file.input.shape[1:]], tf.float32)]
         self.logits = tf.function(self.logits_fn, input_signature=images, autograph=False)
         self.tensors = tf.function(self._tensors, input_signature=images, autograph=False)
@@ -78,7 +66,7 @@ class Twin:
             values = values * self.target.scale
         return tf.reshape(values, [-1, self.file.output.shape[1]])
 
-    def verify(self, images: np.ndarray) -> "verification.Agreement":
+    def verify(self, images: np.ndarray) -> verification.Agreement:
         """Compares every tensor with the interpreter's, on images `[n, ...]` in the units of the model's input."""
         return verification.verify(self, images)
 
@@ -105,7 +93,7 @@ class Twin:
     def _run(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
         source = self.graph.input
         scaled = source.quantised
-        values = {source.index: quantisation.quantised(images, source) if scaled else images}
+        values = {source.index: quantised(images, source) if scaled else images}
         for operator, function in self._steps:
             given = [_given(tensor, values) for tensor in operator.inputs]
             outputs = function(*given)
@@ -116,14 +104,15 @@ class Twin:
     def _tensors(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {str(index): value for index, value in self._run(images).items()}
 
-    def _logits_tensor(self) -> Tensor:
-        tensor = self.graph.output
+    def _logits_tensor(self) -> tuple[Tensor, list[str]]:
+        tensor, passed = self.graph.output, []
         while (maker := self.graph.maker(tensor)) is not None and maker.opcode in _SEEN_THROUGH:
             given = maker.inputs[0]
             if given is self.graph.input or np.prod(given.dims) != np.prod(self.graph.output.dims):
                 break
             tensor = given
-        return tensor
+            passed.append(maker.opcode)
+        return tensor, passed
 
 
 def _given(tensor: Tensor | None, values: dict[int, tf.Tensor]) -> tf.Tensor | np.ndarray | None:

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin import activations
-from tfharden.tflite.twin.fixed_point import Range
 from tfharden.tflite.twin.graph import Operator
+from tfharden.tflite.twin.kernels import activations
+from tfharden.tflite.twin.kernels.fixed_point import Range
 from tfharden.tflite.twin.registry import Function, Kernels, operator
 from tfharden.tflite.twin.straight_through import fixed, straight_through
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin import activations, hybrid
 from tfharden.tflite.twin.graph import Operator, Tensor
-from tfharden.tflite.twin.products import Product, quantised
+from tfharden.tflite.twin.kernels import activations, hybrid
+from tfharden.tflite.twin.kernels.products import Product, quantised
 from tfharden.tflite.twin.registry import Function, Kernels, operator, refuse
 
 

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin.fixed_point import quantised_multiplier
 from tfharden.tflite.twin.graph import Operator
+from tfharden.tflite.twin.kernels.fixed_point import quantised_multiplier
 from tfharden.tflite.twin.registry import Function
 
 _ONE = 2**31 - 1

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin.fixed_point import DoubleRounding
 from tfharden.tflite.twin.graph import Operator
+from tfharden.tflite.twin.kernels.fixed_point import DoubleRounding
 from tfharden.tflite.twin.registry import Function, Kernels, operator, refuse
 from tfharden.tflite.twin.straight_through import fixed, straight_through
 

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin.fixed_point import DoubleRounding, Range
 from tfharden.tflite.twin.graph import Operator
+from tfharden.tflite.twin.kernels.fixed_point import DoubleRounding, Range
 from tfharden.tflite.twin.registry import Function, refuse
 
 # Inputs are shifted left before they are brought to a common scale.

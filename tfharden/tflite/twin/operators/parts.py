@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin.activations import fused
-from tfharden.tflite.twin.fixed_point import Range
 from tfharden.tflite.twin.graph import Operator, Tensor
+from tfharden.tflite.twin.kernels.activations import fused
+from tfharden.tflite.twin.kernels.fixed_point import Range
 from tfharden.tflite.twin.registry import Function, Kernels, operator, refuse
 
 

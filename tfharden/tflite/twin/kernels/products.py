@@ -7,8 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin.fixed_point import Double, DoubleRounding, Float, Range, Rounding, ShortMultiplier, gated
 from tfharden.tflite.twin.graph import Operator, Tensor
+from tfharden.tflite.twin.kernels.fixed_point import (
+    Double,
+    DoubleRounding,
+    Float,
+    Range,
+    Rounding,
+    ShortMultiplier,
+    gated,
+)
 from tfharden.tflite.twin.registry import Function, Kernels
 
 # float32 holds all whole numbers up to here.

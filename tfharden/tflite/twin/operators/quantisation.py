@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin import tables
 from tfharden.tflite.twin.graph import Operator, Tensor
+from tfharden.tflite.twin.operators import tables
 from tfharden.tflite.twin.registry import Function, Kernels, operator, refuse
 from tfharden.tflite.twin.straight_through import fixed, straight_through
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfharden.tflite.twin import activations, sixteen_bits, tables
 from tfharden.tflite.twin.graph import Operator, Tensor
+from tfharden.tflite.twin.kernels import activations, sixteen_bits
+from tfharden.tflite.twin.operators import tables
 from tfharden.tflite.twin.registry import Function, Kernels, operator, per_image
 from tfharden.tflite.twin.straight_through import straight_through
 

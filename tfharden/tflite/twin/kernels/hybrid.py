@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfharden.tflite.twin import activations
 from tfharden.tflite.twin.graph import Operator
-from tfharden.tflite.twin.products import Product, sums_of
+from tfharden.tflite.twin.kernels import activations
+from tfharden.tflite.twin.kernels.products import Product, sums_of
 from tfharden.tflite.twin.registry import Function, Kernels, refuse
 from tfharden.tflite.twin.straight_through import fixed
 

@@ -18,6 +18,14 @@ def reshape(op: Operator, kernels: Kernels) -> Function:
     return lambda x, *_: tf.reshape(x, [tf.shape(x)[0], *image])
 
 
+@operator("DENSIFY")
+def densify(op: Operator, kernels: Kernels) -> Function:
+    """A sparse constant, which has been unpacked by the time it gets here."""
+    if op.inputs[0].data is None:
+        raise refuse(op, f"it unpacks {op.inputs[0].element}")
+    return lambda x: x
+
+
 @operator("TRANSPOSE")
 def transpose(op: Operator, kernels: Kernels) -> Function:
     """Axes in another order, the batch first."""

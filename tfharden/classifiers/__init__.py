@@ -1,0 +1,24 @@
+"""What can be attacked: a protocol, and adapters for Keras models, .tflite files and plain callables."""
+
+from tfharden.classifiers.adapters import as_classifier
+from tfharden.classifiers.base import BATCH_SIZE, Classifier, are_probabilities, decide, in_batches
+from tfharden.classifiers.callables import CallableClassifier
+from tfharden.classifiers.keras_models import KerasClassifier, load_model, logits_of, shapes
+from tfharden.classifiers.tflite_files import TFLiteClassifier, TwinClassifier, tflite_classifier
+
+__all__ = [
+    "BATCH_SIZE",
+    "CallableClassifier",
+    "Classifier",
+    "KerasClassifier",
+    "TFLiteClassifier",
+    "TwinClassifier",
+    "are_probabilities",
+    "as_classifier",
+    "decide",
+    "in_batches",
+    "load_model",
+    "logits_of",
+    "shapes",
+    "tflite_classifier",
+]

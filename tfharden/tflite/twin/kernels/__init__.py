@@ -1,0 +1,1 @@
+"""How the kernels of each set round, add and multiply."""
