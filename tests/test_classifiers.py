@@ -285,8 +285,26 @@ def test_a_tflite_file_answers_as_the_interpreter_does(tflite, name):
     expected, _ = _interpret(tflite / name, IMAGES)
     np.testing.assert_allclose(classifier.logits(IMAGES), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(classifier.predict(IMAGES), expected.argmax(1))
-    with pytest.raises(InputError, match=f"{name} gives no gradients"):
+    np.testing.assert_allclose(classifier.logits_fn(tf.constant(IMAGES)), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match=f"{name} gives no gradients, since it was opened as a black box"):
+        TFLiteClassifier(tflite / name).logits_fn(tf.constant(IMAGES))
+
+
+def test_kernels_without_a_twin_make_a_black_box(tflite):
+    classifier = as_classifier(tflite / "int8.tflite", kernels="builtin")
+    assert not classifier.differentiable
+    with pytest.raises(InputError, match="a twin imitates xnnpack or reference kernels, not 'builtin'"):
         classifier.logits_fn(tf.constant(IMAGES))
+
+
+@pytest.mark.parametrize("name", ["softmax.tflite", "int8_softmax.tflite"])
+def test_attacks_climb_the_logits_before_a_softmax(tflite, name):
+    classifier = as_classifier(tflite / name)
+    assert classifier.scores == "logits before the last activation"
+    logits = classifier.logits_fn(tf.constant(IMAGES)).numpy()
+    probabilities, _ = _interpret(tflite / name, IMAGES)
+    np.testing.assert_allclose(tf.nn.softmax(logits), probabilities, atol=1 / 256 + 1e-6)
+    assert not np.allclose(np.exp(logits).sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("name", ["softmax.tflite", "int8_softmax.tflite"])

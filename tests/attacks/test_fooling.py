@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from tfharden import export
 from tfharden.attacks.fooling import fool_by_evolution, fool_by_gradient, probabilities
-from tfharden.classifiers import CallableClassifier, KerasClassifier, as_classifier
+from tfharden.classifiers import CallableClassifier, KerasClassifier, TFLiteClassifier
 from tfharden.errors import InputError
 
 
@@ -19,7 +19,7 @@ def recogniser(digits_model):
 def int8(digits, digits_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("fooling") / "digits.tflite"
     export.to_tflite(digits_model, "int8", calibration=digits.train[0][:100]).save(path)
-    return as_classifier(path)
+    return TFLiteClassifier(path)
 
 
 def nearest(images, others):

@@ -142,14 +142,22 @@ def test_labels_and_images_of_other_types_give_the_same():
 
 
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
-def test_tflite_is_attacked_by_transfer(files, recipe):
+@pytest.mark.parametrize("open_as", [str, th.TFLiteClassifier], ids=["by its twin", "as a black box"])
+def test_tflite_is_attacked_by_its_twin_or_by_transfer(files, recipe, open_as):
     x, y = examples()
     model, path = linear(), files / f"{recipe}.tflite"
-    found = content([model, path], (x, y), attacks=["fgsm", "pgd", "square"])["models"]
+    found = content([model, open_as(path)], (x, y), attacks=["fgsm", "pgd", "square"])["models"]
     tflite = by_name(found[1])
     assert list(tflite) == ["fgsm", "pgd", "square"]
-    assert [attack["access"] for attack in tflite.values()] == ["transfer", "transfer", "score"]
-    assert tflite["pgd"]["parameters"]["surrogate"] == "linear"
+    if open_as is str:
+        assert [attack["access"] for attack in tflite.values()] == ["white-box", "white-box", "score"]
+        assert found[1]["twin"]["missing"] is None
+        assert (found[1]["twin"]["exact"], found[1]["twin"]["classes"], found[1]["twin"]["largest_lsb"]) == (1, 1, 0)
+    else:
+        assert [attack["access"] for attack in tflite.values()] == ["transfer", "transfer", "score"]
+        assert tflite["pgd"]["parameters"]["surrogate"] == "linear"
+        assert found[1]["twin"] == {"missing": "it was opened as a black box"}
+    assert {attack["lost_to_rounding"] for attack in tflite.values()} == {0}
     # A file that computes what its source computes falls with it, but for rounding.
     robust = robust_by_hand(model, x, y).mean()
     assert found[1]["worst_case"]["robust_accuracy"] == pytest.approx(robust, abs=0.03)
@@ -161,12 +169,12 @@ def test_tflite_is_attacked_by_transfer(files, recipe):
 
 
 def test_surrogate_is_the_last_keras_model_or_the_one_named(files):
-    data, path = examples(20), files / "int8.tflite"
-    last = content([linear(name="one"), path, linear(name="two"), path], data)["models"]
+    data, box = examples(20), th.TFLiteClassifier(files / "int8.tflite")
+    last = content([linear(name="one"), box, linear(name="two"), box], data)["models"]
     assert {by_name(last[i])["pgd"]["parameters"]["surrogate"] for i in (1, 3)} == {"two"}
-    named = content([linear(name="one"), path], data, surrogate=linear(name="other"))["models"]
+    named = content([linear(name="one"), box], data, surrogate=linear(name="other"))["models"]
     assert by_name(named[1])["pgd"]["parameters"]["surrogate"] == "other"
-    alone = only(content([path], data, surrogate=files / "linear.keras"))
+    alone = only(content([box], data, surrogate=files / "linear.keras"))
     assert by_name(alone)["pgd"]["parameters"]["surrogate"] == "linear.keras"
 
 
@@ -240,12 +248,12 @@ def test_same_seed_same_report(files):
 # The report.
 
 MODEL_KEYS = {
-    *("name", "path", "format", "sha256", "bytes", "parameters", "kernels"),
+    *("name", "path", "format", "sha256", "bytes", "parameters", "kernels", "twin"),
     *("clean_accuracy", "clean_interval", "attacks", "worst_case", "checks", "probes"),
 }
 ATTACK_KEYS = {
     *("name", "access", "robust_accuracy", "interval", "success_rate", "queries_mean", "gradients_mean"),
-    *("seconds", "parameters"),
+    *("seconds", "parameters", "lost_to_rounding"),
 }
 
 
@@ -370,13 +378,13 @@ def test_threats_that_differ(no_attack):
 
 
 def test_gradients_from_nowhere(no_attack, files):
-    for model in (files / "int8.tflite", th.CallableClassifier(lambda x: x, SHAPE, 2)):
+    for model in (th.TFLiteClassifier(files / "int8.tflite"), th.CallableClassifier(lambda x: x, SHAPE, 2)):
         refused("surrogate", [model], examples(20), THREAT, ["square", "pgd"])
 
 
 def test_surrogates_that_do_not_serve(no_attack, files):
-    path = files / "int8.tflite"
-    refused("gradients", [path], examples(20), THREAT, ["square", "pgd"], surrogate=files / "float32.tflite")
+    path, box = files / "int8.tflite", th.TFLiteClassifier(files / "float32.tflite")
+    refused("gradients", [path], examples(20), THREAT, ["square", "pgd"], surrogate=box)
     other = keras.Sequential([keras.Input((5, 5, 1)), layers.Flatten(), layers.Dense(2)])
     refused("shape", [path], examples(20), THREAT, ["square", "pgd"], surrogate=other)
 

@@ -14,10 +14,12 @@ PROBES = ("linearity", "fooling-gradient", "fooling-evolution")
 
 
 def test_probes_tell_of_each_model_what_it_allows(files, tmp_path):
-    report = th.evaluate([files / "linear.keras", files / "int8.tflite"], examples(40), THREAT, ["fgsm"], probes=PROBES)
-    keras_model, tflite = report.content["models"]
-    assert tuple(keras_model["probes"]) == PROBES
-    assert tuple(tflite["probes"]) == ("fooling-evolution",)
+    box = th.TFLiteClassifier(files / "float32.tflite")
+    models = [files / "linear.keras", files / "int8.tflite", box]
+    report = th.evaluate(models, examples(40), THREAT, ["fgsm"], probes=PROBES)
+    keras_model, tflite, black = report.content["models"]
+    assert tuple(keras_model["probes"]) == tuple(tflite["probes"]) == PROBES
+    assert tuple(black["probes"]) == ("fooling-evolution",)
     line = keras_model["probes"]["linearity"]
     assert line["straightness"] == pytest.approx(1)
     assert line["num_examples"] == 40
@@ -29,14 +31,19 @@ def test_probes_tell_of_each_model_what_it_allows(files, tmp_path):
     assert [(one.model, one.probe) for one in report.fooling] == [
         ("linear.keras", "fooling-gradient"),
         ("linear.keras", "fooling-evolution"),
+        ("int8.tflite", "fooling-gradient"),
         ("int8.tflite", "fooling-evolution"),
+        ("float32.tflite", "fooling-evolution"),
     ]
     report.save(tmp_path)
     assert json.loads((tmp_path / "report.json").read_text())["models"][0]["probes"]["linearity"] == line
 
 
 def test_transfer_tells_what_the_attacks_tell(files):
-    models, data = [linear(name="one"), files / "int8.tflite", linear(bias=(0.3, 0.0), name="two")], examples()
+    models, data = (
+        [linear(name="one"), th.TFLiteClassifier(files / "int8.tflite"), linear(bias=(0.3, 0.0), name="two")],
+        examples(),
+    )
     found = content(models, data, attacks=["pgd"], transfer="pgd", surrogate=models[0])
     matrix = found["transfer"]
     assert matrix["sources"] == ["one", "two"]
@@ -88,7 +95,7 @@ def test_progress_ends_each_piece_of_work_once():
 
 
 def test_probes_and_transfers_that_cannot_be(no_attack, files):
-    path = files / "int8.tflite"
+    path = th.TFLiteClassifier(files / "int8.tflite")
     other = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(3)])
     refused("'line'.*linearity.*fooling-gradient", [linear()], examples(20), THREAT, ["pgd"], probes=["line"])
     refused("list", [linear()], examples(20), THREAT, ["pgd"], probes="linearity")

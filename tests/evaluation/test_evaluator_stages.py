@@ -76,7 +76,7 @@ def comparable(found):
 
 def test_a_killed_evaluation_goes_on_after_the_last_member(in_a_row, monkeypatch, tmp_path, files):
     """Two models of one name and one by transfer: each has notes of its own, and ends as if nothing had been."""
-    models = [linear(), linear(bias=(0.2, 0.0)), files / "int8.tflite"]
+    models = [linear(), linear(bias=(0.2, 0.0)), th.TFLiteClassifier(files / "int8.tflite")]
     settings = {"attacks": ["autoattack"], "transfer": "autoattack"}
     whole = content(models, examples(), **settings)
     notes = tmp_path / "notes"

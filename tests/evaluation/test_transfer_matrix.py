@@ -114,7 +114,9 @@ def test_a_file_on_its_lattice(digits, digits_model, tmp_path):
     direct = Transfer(attack, th.as_classifier(source))(th.as_classifier(file), x, y)
     assert matrix.accuracy[0, 1] == pytest.approx(direct.robust_accuracy)
     assert matrix.accuracy[0, 1] < matrix.clean[1] - 0.2
-    assert (matrix.sources, matrix.targets) == (("source.keras",), ("source.keras", "int8.tflite"))
+    assert matrix.accuracy[1, 1] == pytest.approx(attack(th.as_classifier(file), x, y).robust_accuracy)
+    assert matrix.accuracy[1, 0] < matrix.clean[0] - 0.2
+    assert matrix.sources == matrix.targets == ("source.keras", "int8.tflite")
 
 
 def test_table_and_content(models):

@@ -60,7 +60,7 @@ def test_evaluate_attacks_a_model_and_its_file(folder, teacher, int8):
     assert report["threat"]["epsilon"] == 8 / 255
     assert [model["kernels"] for model in report["models"]] == [None, "reference"]
     assert [[attack["name"] for attack in model["attacks"]] for model in report["models"]] == [["bim", "square"]] * 2
-    assert [list(model["probes"]) for model in report["models"]] == [["linearity"], []]
+    assert [list(model["probes"]) for model in report["models"]] == [["linearity"]] * 2
     assert report["transfer"]["parameters"]["steps"] == 2
     assert report["transfer"]["targets"] == ["teacher.keras", "teacher_int8.tflite"]
     assert "teacher_int8.tflite" in done.stdout.split("bim on")[1]
@@ -129,8 +129,13 @@ def test_bad_input_is_named_in_one_line(make, expected, folder, teacher, int8, n
     assert not out.exists() or not any(out.iterdir())
 
 
-def test_a_file_alone_asks_for_a_surrogate(folder, int8):
-    assert "--surrogate" in one_line(run_tool("evaluate", f"--model={int8}", f"--output_dir={folder / 'alone'}"), 1)
+def test_a_file_is_attacked_alone_where_its_kernels_have_a_twin(folder, int8):
+    flags = [f"--model={int8}", "--attacks=pgd", "--steps=2", "--num_examples=30", f"--output_dir={folder / 'alone'}"]
+    assert "--surrogate" in one_line(run_tool("evaluate", *flags, "--kernels=builtin"), 1)
+    assert run_tool("evaluate", *flags).returncode == 0
+    (model,) = json.loads((folder / "alone" / "report.json").read_text())["models"]
+    assert [attack["access"] for attack in model["attacks"]] == ["white-box"]
+    assert model["twin"]["logits_exact"] == 1
 
 
 def test_an_output_that_cant_be_written_is_refused_before_training(folder):
