@@ -31,6 +31,11 @@ def define_flags() -> None:
         "A .keras file whose adversarial examples those models get that give no gradients; the last --model that does "
         "if none.",
     )
+    flags.DEFINE_string(
+        "source",
+        None,
+        "A .keras or .tflite file that the models were made from: how each falls beside it, and what fools it alone.",
+    )
     flags.DEFINE_string("transfer", None, "Attack whose examples are tried on every other model; none by default.")
     flags.register_validator(
         "transfer", lambda name: name is None or th.attacks.is_known(name), f"known are {th.attacks.KNOWN}"
@@ -55,6 +60,7 @@ def main() -> None:
             transfer=FLAGS.transfer and options.attack(FLAGS.transfer, dataset),
             probes=[name for name in FLAGS.attacks if name in th.evaluation.PROBES],
             surrogate=FLAGS.surrogate,
+            source=FLAGS.source,
             data_name=FLAGS.dataset,
             seed=FLAGS.seed,
             checkpoints=notes,

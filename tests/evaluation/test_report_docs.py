@@ -13,11 +13,12 @@ from tfharden.evaluation.evaluator import PACKAGES
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "report.md"
 # Whose keys depend on the attack, so that the page can't name them.
-OPEN = ("models[].attacks[].parameters", "transfer.parameters")
+OPEN = ("models[].attacks[].parameters", "transfer.parameters", "differential.models[].attacks[].parameters")
 # What the page's placeholders stand for.
 NAMES = {
     "<package>": PACKAGES,
     "<probe>": th.evaluation.PROBES,
+    "<kernels>": ("builtin", "reference"),
     "<fooling>": ("fooling-gradient", "fooling-evolution"),
 }
 
@@ -34,6 +35,7 @@ def found(tmp_path_factory, files):
             THREAT,
             ["fgsm", FAB(THREAT, steps=5), "square", "autoattack"],
             transfer="fgsm",
+            source=linear(name="source", bias=(0.1, 0.0)),
             probes=th.evaluation.PROBES,
         )
     report.save(folder)
@@ -79,6 +81,7 @@ def test_the_report_of_this_test_has_every_optional_part(found):
     assert len(attacks["autoattack"]["stages"]) == 2
     assert found["models"][0]["probes"].keys() == set(th.evaluation.PROBES)
     assert found["transfer"]
+    assert [len(model["kernels"]) for model in found["differential"]["models"]] == [0, 2]
     assert found["models"][0]["checks"]
 
 

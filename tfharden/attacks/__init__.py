@@ -7,6 +7,7 @@ from tfharden.attacks.base import Attack, AttackResult
 from tfharden.attacks.bim import BIM
 from tfharden.attacks.carlini_wagner import CarliniWagner
 from tfharden.attacks.deepfool import DeepFool
+from tfharden.attacks.diva import DIVA
 from tfharden.attacks.eot import EoT
 from tfharden.attacks.fab import FAB
 from tfharden.attacks.fgsm import FGSM
@@ -31,6 +32,7 @@ __all__ = [
     "APGDDLR",
     "BIM",
     "BY_NAME",
+    "DIVA",
     "FAB",
     "FGSM",
     "JSMA",

@@ -13,10 +13,12 @@ import numpy as np
 from tfharden import attacks as registry
 from tfharden import data, files
 from tfharden.attacks import Attack, Transfer
+from tfharden.attacks.gradient import GradientAttack
 from tfharden.attacks.wrapper import Wrapper
 from tfharden.classifiers import Classifier, TFLiteClassifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
+from tfharden.evaluation.differential import comparable, differential
 from tfharden.evaluation.entries import attack_entry, interval, model_entry, twin_entry
 from tfharden.evaluation.names import as_folder, distinct
 from tfharden.evaluation.probes import applies, check_probes, run_probe
@@ -46,6 +48,7 @@ def evaluate(
     transfer: str | Attack | None = None,
     probes: Sequence[str] = (),
     surrogate: object = None,
+    source: object = None,
     training: Examples | None = None,
     data_name: str = "data",
     seed: int = 0,
@@ -68,6 +71,8 @@ def evaluate(
         probes: what else to look at, any of "linearity", "fooling-gradient", "fooling-evolution"; models without
             gradients are left out of the first two.
         surrogate: a differentiable model, for those that aren't; by default the last one in `models`.
+        source: a differentiable model, of `models` or not, that the models come from: they are compared with it by all
+            white-box attacks in a ball, and by DIVA.
         training: examples for attacks that are fitted before they attack, if they are given by name.
         data_name: what the report calls the examples.
         seed: of attacks given by name.
@@ -88,8 +93,11 @@ def evaluate(
     chosen = [_attack(attack, threat, settings) for attack in attacks]
     spread = None if transfer is None else _attack(transfer, threat, settings)
     classifiers = [as_classifier(model, threat.bounds) for model in models]
-    source = _surrogate(surrogate, classifiers, threat)
-    for classifier in classifiers if source is None else [*classifiers, source]:  # before any work is done
+    substitute = _surrogate(surrogate, classifiers, threat)
+    origin = None if source is None else as_classifier(source, threat.bounds)
+    compared = [] if origin is None else comparable(origin, classifiers)
+    others = [classifier for classifier in (substitute, origin) if classifier is not None]
+    for classifier in [*classifiers, *others]:  # before any work is done
         x = check_images(examples[0], classifier.input_shape, threat.bounds)
         y = check_labels(examples[1], len(x), classifier.num_classes)
     examples = x, y
@@ -98,7 +106,10 @@ def evaluate(
         sources_among(classifiers, spread)
     names = distinct([attack.name for attack in chosen])
     plans = [
-        (classifier, {name: _reaching(classifier, attack, source) for name, attack in zip(names, chosen, strict=True)})
+        (
+            classifier,
+            {name: _reaching(classifier, attack, substitute) for name, attack in zip(names, chosen, strict=True)},
+        )
         for classifier in classifiers
     ]
     if checkpoints is not None:
@@ -106,6 +117,11 @@ def evaluate(
         spread = None if spread is None else _resumable(spread, pathlib.Path(checkpoints) / "transfer")
     found = [_evaluate_one(*plan, examples, threat, progress) for plan in plans]
     looks = [_probe(classifier, probes, examples, threat, seed, progress) for classifier in classifiers]
+    matrix = {} if spread is None else transfer_matrix(classifiers, examples, spread, progress=progress).content
+    beside = {}
+    if origin is not None:
+        climbing = [attack for attack in chosen if isinstance(attack, GradientAttack)]
+        beside = differential(origin, compared, examples, threat, climbing, seed=seed, progress=progress)
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     content = {
         "schema": SCHEMA,
@@ -114,8 +130,8 @@ def evaluate(
         "data": {"name": data_name, "num_examples": len(y), "sha256": data.sha256(examples)},
         "threat": {"norm": threat.norm} | dataclasses.asdict(threat),
         "models": [entry | {"probes": told} for (entry, _), (told, _) in zip(found, looks, strict=True)],
-        "transfer": {} if spread is None else transfer_matrix(classifiers, examples, spread, progress=progress).content,
-        "differential": {},
+        "transfer": matrix,
+        "differential": beside,
     }
     if len(x.shape) != 4:  # noqa: PLR2004 - vectors can't be shown
         return Report(content)

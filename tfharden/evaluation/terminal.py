@@ -23,8 +23,9 @@ def table(content: Mapping[str, Any]) -> str:
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     legend = [TRANSFERRED] if any(mark(attack) for model in models for attack in model["attacks"]) else []
     stages = [*told, ""] if (told := list(_stages(models))) else []
+    beside = [*told, ""] if (told := list(_evasions(content.get("differential") or {}))) else []
     matrix = [as_table(content["transfer"]), ""] if has_matrix(content) else []
-    return "\n".join([setting(content), "", *lines, "", *stages, *matrix, *legend, _checks_line(models)])
+    return "\n".join([setting(content), "", *lines, "", *stages, *matrix, *beside, *legend, _checks_line(models)])
 
 
 def _stages(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -36,6 +37,18 @@ def _stages(models: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                     f"{percent(stage['robust_accuracy_after'])} after {stage['name']}" for stage in attack["stages"]
                 )
                 yield f"{attack['name']} %, {model['name']}: {percent(model['clean_accuracy'])}, {', '.join(left)}"
+
+
+def _evasions(content: Mapping[str, Any]) -> Iterator[str]:
+    """On how many images each model errs while its source is right, a line a model."""
+    for model in content.get("models", []):
+        largest = max(attack["epsilon"] for attack in model["attacks"])
+        found = (
+            f"{percent(attack['evasive_rate'])} under {attack['attack']}"
+            for attack in model["attacks"]
+            if attack["epsilon"] == largest
+        )
+        yield f"wrong where {content['source']} is right %, {model['name']}: {', '.join(found)}"
 
 
 def _checks_line(models: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,141 @@
+"""DIVA: what fools a file and not the model that it was made from."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfharden.attacks.ascent import Iterate, ascend
+from tfharden.attacks.base import Attack
+from tfharden.attacks.goals import Untargeted
+from tfharden.attacks.gradient import STRIDE
+from tfharden.attacks.mi_fgsm import Momentum
+from tfharden.attacks.search import Search
+from tfharden.classifiers import BATCH_SIZE, Classifier
+from tfharden.errors import InputError
+from tfharden.losses import cross_entropy, margin
+from tfharden.threats import Threat
+
+# From images, clean images and classes, a number of steps further.
+Advance = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+# Length of the first step, in epsilons, times the number of steps.
+FIRST_STEP = 8.0
+# The smaller of two margins is now one, now the other: their gradients, of the last few steps, have to be weighed.
+DECAY = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class DIVA(Attack):
+    """Images on which the classifier errs while its source stays right (DIVA, Hao et al. 2022).
+
+    A user who checks the source sees nothing of it. The paper climbs p_source(y) - p_classifier(y), which is content
+    with a source that is all but wrong. Where both models are nearly one function, what is sought lies in a thin layer
+    between their boundaries, and
+
+        min(margin of y in the source, -margin of y in the classifier)
+
+    is above 0 exactly there: climbed in shrinking steps it finds several times as many. An image is dropped as soon
+    as both answer as wanted; one that never gets there counts by the classifier alone, like that of any attack:
+    `evaded` tells them apart.
+
+    Args:
+        threat: ball and box.
+        source: what has to stay right; differentiable, of the same images and classes.
+        steps: gradients of either model, an image and restart.
+        climbs: "margins", or the paper's "probabilities".
+        restarts: random points.
+        seed: of these.
+    """
+
+    threat: Threat
+    source: Classifier
+    steps: int = 40
+    _: dataclasses.KW_ONLY
+    climbs: str = "margins"
+    restarts: int = 5
+    seed: int = 0
+
+    name = "diva"
+    access = "white-box"
+    targetable = False
+    random_start = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_counts("steps", "restarts")
+        if self.climbs not in _CLIMBED:
+            raise InputError(f"{self.name}: climbs {' or '.join(_CLIMBED)}, not {self.climbs!r}")
+
+    def evaded(self, classifier: Classifier, images: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Whether the classifier errs on images `[n, ...]` of which the source knows the classes `y`, `[n]`."""
+        return (classifier.predict(images) != y) & (self.source.predict(images) == y)
+
+    def _search(self, classifier: Classifier, search: Search) -> None:
+        key = dataclasses.replace(self, seed=0)
+        advance = classifier.compiled(key, lambda: self._compiled(classifier))
+        for restart in range(self.restarts):
+            left = search.unsolved
+            for first in range(0, len(left), BATCH_SIZE):
+                self._climb(classifier, advance, search, left[first : first + BATCH_SIZE], restart)
+                search.report((restart + min(1.0, (first + BATCH_SIZE) / len(left))) / self.restarts)
+
+    def _climb(
+        self, classifier: Classifier, advance: Advance, search: Search, chosen: np.ndarray, restart: int
+    ) -> None:
+        origin, y = search.origin[chosen], search.goal.labels[chosen].astype(np.int32)
+        x = self.threat.random_start(tf.constant(origin), search.seed(self.seed, restart, int(chosen[0]))).numpy()
+        for taken in range(0, self.steps, STRIDE):
+            if not len(chosen):
+                return
+            steps = min(STRIDE, self.steps - taken)
+            x = advance(x, origin, y, tf.constant(taken), tf.constant(steps)).numpy()
+            received = np.asarray(self.threat.land(x, origin))
+            done = self.evaded(classifier, received, y)
+            search.gradients[chosen] += steps
+            search.queries[chosen] += 1
+            search.adversarial[chosen] = received
+            search.solved[chosen] = done
+            chosen, origin, y, x = (array[~done] for array in (chosen, origin, y, x))
+
+    def _compiled(self, classifier: Classifier) -> Advance:
+        size = FIRST_STEP * self.threat.epsilon / self.steps
+        rule, climbed = _Shrinking(self.threat, size, DECAY, self.steps), self.climbs
+        images, whole = tf.TensorSpec([None, *classifier.input_shape], tf.float32), tf.TensorSpec([], tf.int32)
+
+        def advance(x: tf.Tensor, origin: tf.Tensor, y: tf.Tensor, first: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
+            def both(x: tf.Tensor) -> tf.Tensor:
+                # Both get what the classifier can receive: the layer is thinner than a step of its lattice.
+                received = x + tf.stop_gradient(self.threat.land(x, origin) - x)
+                return tf.concat([self.source.logits_fn(received), classifier.logits_fn(received)], axis=-1)
+
+            goal, loss = Untargeted(y), _CLIMBED[climbed]
+            return ascend(both, x, origin, goal, rule=rule, loss=loss, steps=steps, first=first)[0]
+
+        signature = [images, images, tf.TensorSpec([None], tf.int32), whole, whole]
+        return tf.function(advance, input_signature=signature, autograph=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shrinking(Momentum):
+    """Steps that shrink linearly to nothing over `steps`."""
+
+    steps: int
+
+    def step(self, seen: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
+        size = self.size * (1.0 - tf.cast(seen.index, tf.float32) / self.steps)
+        return Momentum(self.threat, size, self.decay).step(seen, state)
+
+
+def _margins(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    source, own = (margin(part, labels) for part in tf.split(logits, 2, axis=-1))
+    return tf.minimum(-source, own)
+
+
+def _probabilities(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    source, own = (tf.exp(-cross_entropy(part, labels)) for part in tf.split(logits, 2, axis=-1))
+    return source - own
+
+
+_CLIMBED = {"margins": _margins, "probabilities": _probabilities}

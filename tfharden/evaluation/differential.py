@@ -1,0 +1,141 @@
+"""A model against its source: who falls to what, which examples cross over, and which fool one of them alone."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfharden.attacks import DIVA, Attack, Transfer
+from tfharden.classifiers import Classifier, TFLiteClassifier
+from tfharden.errors import InputError
+from tfharden.evaluation.entries import interval
+from tfharden.evaluation.names import distinct
+from tfharden.evaluation.transfer_matrix import can_run_on
+from tfharden.inputs import Examples
+from tfharden.tflite import KERNELS
+from tfharden.threats import Threat
+
+# Epsilons that are looked at, as shares of the threat's.
+SHARES = (0.25, 0.5, 1.0)
+
+Progress = Callable[[str, float], None]
+
+
+def differential(
+    source: Classifier,
+    models: Sequence[Classifier],
+    examples: Examples,
+    threat: Threat,
+    attacks: Sequence[Attack],
+    *,
+    seed: int = 0,
+    progress: Progress = lambda label, share: None,
+) -> dict[str, Any]:
+    """What report.json holds of models beside the one that they were made from.
+
+    A model evades its source where it errs and the source is right: what nobody notices who checks the source. DIVA
+    (Hao et al. 2022) looks for that; attacks on the model alone find it by the way.
+
+    Args:
+        source: differentiable.
+        models: differentiable, such as files exported from it.
+        examples: images `[n, ...]` and labels `[n]`.
+        threat: the largest; smaller ones are looked at too (`SHARES`).
+        attacks: of white-box access.
+        seed: of DIVA.
+        progress: is told what goes on, and the share of it that is done.
+    """
+    names = distinct([model.name for model in models])
+    return {
+        "source": source.name,
+        "models": [
+            {"name": name, **_compared(source, model, examples, threat, attacks, seed, progress)}
+            for name, model in zip(names, models, strict=True)
+        ],
+    }
+
+
+def comparable(source: Classifier, classifiers: Sequence[Classifier]) -> list[Classifier]:
+    """The classifiers to compare with the source: all but itself.
+
+    Raises:
+        InputError: none is left, one has no gradients, or has other images or classes than the source.
+    """
+    chosen = [model for model in classifiers if model.fingerprint() != source.fingerprint()]
+    if not chosen:
+        raise InputError(f"there is nothing to compare {source.name} with: name a model that was made from it")
+    for model in [source, *chosen]:
+        if (model.input_shape, model.num_classes) != (source.input_shape, source.num_classes):
+            raise InputError(
+                f"{model.name} takes {model.input_shape} and knows {model.num_classes} classes, {source.name} takes "
+                f"{source.input_shape} and knows {source.num_classes}: they can't be compared"
+            )
+        if not model.differentiable:
+            raise InputError(f"{model.name} gives no gradients, which a comparison with its source needs")
+    return chosen
+
+
+def _compared(
+    source: Classifier,
+    model: Classifier,
+    examples: Examples,
+    threat: Threat,
+    attacks: Sequence[Attack],
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    x, y = examples
+    received = np.asarray(model.receive(threat).snap(x))
+    others = _others(model)
+    rows, label = [], f"{model.name} against {source.name}"
+    chosen = [*(attack for attack in attacks if can_run_on(attack, model)), DIVA(threat, source, seed=seed)]
+    for done, (attack, share) in enumerate((attack, share) for attack in chosen for share in SHARES):
+        progress(label, done / len(chosen) / len(SHARES))
+        scaled = attack.within(threat.scaled(share))
+        result = scaled(model, x, y)
+        both = None if isinstance(attack, DIVA) else _crossed(scaled, source, model, examples)
+        rows.append(
+            {
+                "attack": attack.name,
+                "epsilon": scaled.threat.epsilon,
+                "robust_accuracy": result.robust_accuracy,
+                **(both or dict.fromkeys(("source_robust_accuracy", "from_source", "to_source"))),
+                **_evasion(source, model, result.adversarial, y),
+                "kernels": _disagreement(others, model, result.adversarial),
+                "parameters": result.parameters,
+            }
+        )
+    progress(label, 1.0)
+    return {
+        "accuracy": float(np.mean(model.predict(received) == y)),
+        "source_accuracy": float(np.mean(source.predict(received) == y)),
+        **_evasion(source, model, received, y),
+        "kernels": _disagreement(others, model, received),
+        "attacks": rows,
+    }
+
+
+def _crossed(attack: Attack, source: Classifier, model: Classifier, examples: Examples) -> dict[str, float]:
+    return {
+        "source_robust_accuracy": attack(source, *examples).robust_accuracy,
+        "from_source": Transfer(attack, source)(model, *examples).robust_accuracy,
+        "to_source": Transfer(attack, model)(source, *examples).robust_accuracy,
+    }
+
+
+def _evasion(source: Classifier, model: Classifier, images: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    evaded = (model.predict(images) != y) & (source.predict(images) == y)
+    return {"evasive_rate": float(evaded.mean()), "evasive_interval": interval(evaded)}
+
+
+def _others(model: Classifier) -> dict[str, TFLiteClassifier]:
+    """The same file on all other kernels."""
+    if not isinstance(model, TFLiteClassifier):
+        return {}
+    return {name: TFLiteClassifier(model.file, kernels=name) for name in KERNELS if name != model.kernels}
+
+
+def _disagreement(others: dict[str, TFLiteClassifier], model: Classifier, images: np.ndarray) -> dict[str, float]:
+    """Share of the images that other kernels put into another class."""
+    own = model.predict(images)
+    return {name: float(np.mean(other.predict(images) != own)) for name, other in others.items()}
