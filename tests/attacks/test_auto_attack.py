@@ -107,31 +107,34 @@ def problem(linear):
 
 def test_what_was_killed_goes_on_where_it_was_and_ends_the_same(problem, quick, tmp_path, monkeypatch):
     whole = AutoAttack(Linf(0.06))(*problem)
-    attack = AutoAttack(Linf(0.06), checkpoint=tmp_path / "state")
+    attack, notes = AutoAttack(Linf(0.06)), tmp_path / "notes"
     with pytest.raises(_Killed):
-        attack(*problem, progress=_kill_after(2))
-    (state,) = (tmp_path / "state").iterdir()
+        attack(*problem, progress=_kill_after(2), notes=notes)
+    (state,) = notes.iterdir()
     with monkeypatch.context() as patch:  # what is done is not done again
         patch.setattr(APGD, "_search_with", lambda *_: pytest.fail("it was done already"))
-        resumed = attack(*problem)
+        resumed = attack(*problem, notes=notes)
     np.testing.assert_array_equal(resumed.adversarial, whole.adversarial)
     np.testing.assert_array_equal(resumed.queries, whole.queries)
     np.testing.assert_array_equal(resumed.gradients, whole.gradients)
     assert _without_seconds(resumed) == _without_seconds(whole)
-    again = attack(*problem)
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoAttack, "members", ())
+        again = attack(*problem, notes=notes)
     np.testing.assert_array_equal(again.success, whole.success)
+    assert again.stages == resumed.stages
     assert state.exists()
 
 
 def test_a_state_is_of_one_attack_on_one_model_and_its_images(problem, quick, tmp_path, linear):
     classifier, x, y = problem
-    AutoAttack(Linf(0.06), checkpoint=tmp_path)(*problem)
+    AutoAttack(Linf(0.06))(*problem, notes=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     other = linear(SHAPE, np.random.default_rng(8).normal(size=(12, 5)).astype(np.float32))
-    AutoAttack(Linf(0.06), checkpoint=tmp_path)(other, x, y)
-    AutoAttack(Linf(0.05), checkpoint=tmp_path)(*problem)
-    AutoAttack(Linf(0.06), seed=1, checkpoint=tmp_path)(*problem)
-    AutoAttack(Linf(0.06), checkpoint=tmp_path)(classifier, x[::-1].copy(), y[::-1].copy())
+    AutoAttack(Linf(0.06))(other, x, y, notes=tmp_path)
+    AutoAttack(Linf(0.05))(*problem, notes=tmp_path)
+    AutoAttack(Linf(0.06), seed=1)(*problem, notes=tmp_path)
+    AutoAttack(Linf(0.06))(classifier, x[::-1].copy(), y[::-1].copy(), notes=tmp_path)
     assert len(list(tmp_path.iterdir())) == 5
 
 
@@ -147,13 +150,13 @@ def test_a_state_is_of_one_attack_on_one_model_and_its_images(problem, quick, tm
     ],
 )
 def test_a_broken_state_is_refused_and_left_alone(problem, quick, tmp_path, spoil):
-    attack = AutoAttack(Linf(0.06), checkpoint=tmp_path)
-    attack(*problem)
+    attack = AutoAttack(Linf(0.06))
+    attack(*problem, notes=tmp_path)
     (path,) = tmp_path.iterdir()
     spoil(path)
     content = path.read_bytes()
-    with pytest.raises(InputError, match=r"no state of an attack .*: remove it to begin anew") as caught:
-        attack(*problem)
+    with pytest.raises(InputError, match=r"no notes of an attack .*: remove it to begin anew") as caught:
+        attack(*problem, notes=tmp_path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == content
 

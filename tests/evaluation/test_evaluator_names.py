@@ -1,11 +1,10 @@
 """Attacks of one name in one evaluation."""
 
-import pytest
 from linear_models import THREAT, examples, linear
 
 import tfharden as th
 from tfharden.attacks import PGD, Square
-from tfharden.evaluation.names import as_folder, distinct
+from tfharden.evaluation.names import distinct
 
 
 def test_attacks_of_one_name_are_numbered_wherever_the_report_names_them(tmp_path):
@@ -45,10 +44,3 @@ def test_the_gallery_names_the_strongest_by_the_reports_name():
 
 def test_names_are_counted_in_their_order():
     assert distinct(["a", "b", "a", "a", "b"]) == ["a", "b", "a #2", "a #3", "b #2"]
-
-
-@pytest.mark.parametrize(
-    ("name", "folder"), [("int8.tflite", "int8.tflite"), ("../x y", "_x_y"), ("..", "_"), ("a #2", "a__2"), ("", "_")]
-)
-def test_folders_of_names_lead_nowhere_else(name, folder):
-    assert as_folder(name) == folder

@@ -4,14 +4,16 @@ import abc
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
 
+from tfharden import files
 from tfharden.attacks.goals import Targeted, Untargeted
-from tfharden.attacks.search import Progress, Search, Stage
+from tfharden.attacks.notes import Notes, Stage
+from tfharden.attacks.search import Progress, Search
 from tfharden.classifiers import Classifier, in_batches
 from tfharden.configurable import Configurable
 from tfharden.errors import InputError
@@ -36,7 +38,7 @@ class AttackResult:
         queries: forward passes without gradient, `[n]`; neither the first nor the last look at an example counts.
         gradients: forward and backward passes, `[n]`.
         blind: gradients that were zero or not finite over the whole image, `[n]`.
-        seconds: wall time.
+        seconds: wall time, with that before it was killed.
         parameters: what the attack was, as its configuration tells it.
         lost: examples that the search took for solved, and that the classifier, asked again about what it can receive,
             gets right: what rounding undid, or gradients of a twin that answers otherwise, `[n]`.
@@ -100,6 +102,7 @@ class Attack(Configurable, abc.ABC):
         *,
         targets: np.ndarray | int | None = None,
         progress: Progress = lambda done, total: None,
+        notes: files.Path | None = None,
     ) -> AttackResult:
         """Attacks `classifier` on images `x [n, ...]` with true classes `y [n]`.
 
@@ -113,10 +116,13 @@ class Attack(Configurable, abc.ABC):
             y: true classes.
             targets: classes that alone count as success, `[n]` or one for all; any error counts without.
             progress: is told how much is done, of how much.
+            notes: folder in which it is noted what is done, so that the same attack on the same images and model goes
+                on where it was killed: after the last 1,024 images, or after the last of several attacks in a row on
+                them. None for nowhere.
 
         Raises:
-            InputError: images, labels or targets that don't fit the classifier, or a classifier without what the
-                attack needs.
+            InputError: images, labels or targets that don't fit the classifier, a classifier without what the attack
+                needs, or notes that can't be read.
         """
         began = time.perf_counter()
         threat = classifier.receive(self.threat)
@@ -132,11 +138,21 @@ class Attack(Configurable, abc.ABC):
         attack = self.within(threat)
         run = attack._prepare(classifier) if threat.epsilon > 0 else None
         distance = np.zeros(len(y), np.float32)
+        told, before = (
+            " ".join([attack.name, str(attack.parameters()), classifier.fingerprint(), *attack._fingerprints()]),
+            0.0,
+        )
         for first in range(0, len(y), CHUNK):
             chosen = slice(first, first + CHUNK)
             part = search.part(chosen, (first // CHUNK, -(-len(y) // CHUNK)))
-            if run is not None:
+            if notes is not None:
+                part.notes = Notes(notes, told, part)
+                part.notes.restore(part)
+                before += part.notes.seconds
+            if run is not None and not (part.notes and part.notes.finished):
                 run(part)
+                if part.notes:
+                    part.notes.save(part, finished=True)
             part.adversarial[:] = threat.land(part.adversarial, part.origin)
             violation = threat.violation(part.adversarial, part.origin)
             if violation > threat.tolerance:
@@ -152,7 +168,7 @@ class Attack(Configurable, abc.ABC):
             queries=search.queries,
             gradients=search.gradients,
             blind=search.blind,
-            seconds=time.perf_counter() - began,
+            seconds=before + time.perf_counter() - began,
             parameters=attack.parameters(),
             lost=search.solved & ~success,
             minimum=search.minimum if self.minimises else None,
@@ -176,6 +192,15 @@ class Attack(Configurable, abc.ABC):
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain = {name: _plain(value) for name, value in fields.items() if name != "threat"}
         return plain | {"norm": self.threat.norm} | dataclasses.asdict(self.threat)
+
+    def _fingerprints(self) -> Iterator[str]:
+        """Of the classifiers that the attack has of its own, of which `parameters` tells the names."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Attack):
+                yield from value._fingerprints()
+            elif isinstance(value, Classifier):
+                yield value.fingerprint()
 
     def _check_counts(self, *names: str) -> None:
         for name in names:

@@ -2,30 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
 from tfharden.attacks.goals import Goal
+from tfharden.attacks.notes import Notes, Stage
 from tfharden.classifiers import Classifier
 
 Progress = Callable[[int, int], None]
 TICKS = 1000
-
-
-class Stage(NamedTuple):
-    """What one of several attacks in a row achieved.
-
-    Attributes:
-        name: the attack's name.
-        fell: number of examples that fell to it after all before had failed.
-        seconds: wall time.
-    """
-
-    name: str
-    fell: int
-    seconds: float
 
 
 @dataclasses.dataclass
@@ -44,6 +31,7 @@ class Search:
         progress: is told how much is done, of how much.
         stages: what the attacks in a row achieved, by name, if there are several.
         stream: tells the random draws of this search from those of others of the same attack.
+        notes: where it is noted what is done; None for nowhere.
     """
 
     origin: np.ndarray
@@ -57,6 +45,7 @@ class Search:
     progress: Progress
     stages: dict[str, Stage] = dataclasses.field(default_factory=dict)
     stream: tuple[int, ...] = ()
+    notes: Notes | None = None
 
     @classmethod
     def open(cls, classifier: Classifier, origin: np.ndarray, goal: Goal, progress: Progress) -> Self:
@@ -99,6 +88,8 @@ class Search:
         """Adds what an attack in a row achieved on these examples to what it achieved on others."""
         _, fell, seconds = self.stages.get(stage.name, Stage(stage.name, 0, 0.0))
         self.stages[stage.name] = Stage(stage.name, fell + stage.fell, seconds + stage.seconds)
+        if self.notes is not None:
+            self.notes.stages.append(stage)
 
     def generator(self, *key: int) -> np.random.Generator:
         """Random numbers of this search's own; equal keys give equal numbers."""

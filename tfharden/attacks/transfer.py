@@ -44,7 +44,11 @@ class Transfer(Wrapper):
             made = Search.open(self.surrogate, search.origin, search.goal, search.progress)
             # What the surrogate gets wrong when clean has to be moved as well: the classifier may get it right.
             made.solved[:], made.minimum[:] = False, np.inf
-            run(dataclasses.replace(made, stream=search.stream))
+            made.stream = search.stream
+            if search.notes is not None:
+                made.notes = search.notes.within(made)
+                made.notes.restore(made)
+            run(made)
             left = search.unsolved
             search.adversarial[left] = made.adversarial[left]
             search.gradients += made.gradients

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from tfharden import files
 from tfharden.attacks import DIVA, Attack, Transfer
 from tfharden.classifiers import Classifier, TFLiteClassifier
 from tfharden.errors import InputError
 from tfharden.evaluation.entries import interval
 from tfharden.evaluation.names import distinct
-from tfharden.evaluation.transfer_matrix import can_run_on
 from tfharden.inputs import Examples
 from tfharden.tflite import KERNELS
 from tfharden.threats import Threat
@@ -29,6 +29,7 @@ def differential(
     attacks: Sequence[Attack],
     *,
     seed: int = 0,
+    notes: files.Path | None = None,
     progress: Progress = lambda label, share: None,
 ) -> dict[str, Any]:
     """What report.json holds of models beside the one that they were made from.
@@ -43,13 +44,15 @@ def differential(
         threat: the largest; smaller ones are looked at too (`SHARES`).
         attacks: of white-box access.
         seed: of DIVA.
+        notes: folder where attacks note what is done, as they do.
         progress: is told what goes on, and the share of it that is done.
     """
     names = distinct([model.name for model in models])
+    chosen = [*attacks, DIVA(threat, source, seed=seed)]
     return {
         "source": source.name,
         "models": [
-            {"name": name, **_compared(source, model, examples, threat, attacks, seed, progress)}
+            {"name": name, **_compared(source, model, examples, threat, chosen, notes, progress)}
             for name, model in zip(names, models, strict=True)
         ],
     }
@@ -81,19 +84,18 @@ def _compared(
     examples: Examples,
     threat: Threat,
     attacks: Sequence[Attack],
-    seed: int,
+    notes: files.Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
     x, y = examples
     received = np.asarray(model.receive(threat).snap(x))
     others = _others(model)
     rows, label = [], f"{model.name} against {source.name}"
-    chosen = [*(attack for attack in attacks if can_run_on(attack, model)), DIVA(threat, source, seed=seed)]
-    for done, (attack, share) in enumerate((attack, share) for attack in chosen for share in SHARES):
-        progress(label, done / len(chosen) / len(SHARES))
+    for done, (attack, share) in enumerate((attack, share) for attack in attacks for share in SHARES):
+        progress(label, done / len(attacks) / len(SHARES))
         scaled = attack.within(threat.scaled(share))
-        result = scaled(model, x, y)
-        both = None if isinstance(attack, DIVA) else _crossed(scaled, source, model, examples)
+        result = scaled(model, x, y, notes=notes)
+        both = None if isinstance(attack, DIVA) else _crossed(scaled, source, model, examples, notes)
         rows.append(
             {
                 "attack": attack.name,
@@ -115,11 +117,13 @@ def _compared(
     }
 
 
-def _crossed(attack: Attack, source: Classifier, model: Classifier, examples: Examples) -> dict[str, float]:
+def _crossed(
+    attack: Attack, source: Classifier, model: Classifier, examples: Examples, notes: files.Path | None
+) -> dict[str, float]:
     return {
-        "source_robust_accuracy": attack(source, *examples).robust_accuracy,
-        "from_source": Transfer(attack, source)(model, *examples).robust_accuracy,
-        "to_source": Transfer(attack, model)(source, *examples).robust_accuracy,
+        "source_robust_accuracy": attack(source, *examples, notes=notes).robust_accuracy,
+        "from_source": Transfer(attack, source)(model, *examples, notes=notes).robust_accuracy,
+        "to_source": Transfer(attack, model)(source, *examples, notes=notes).robust_accuracy,
     }
 
 

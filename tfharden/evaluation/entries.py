@@ -68,8 +68,7 @@ def attack_entry(name: str, result: AttackResult, right: np.ndarray) -> dict[str
         "success_rate": float(result.success[right].mean()) if right.any() else None,
         "queries_mean": float(result.queries[attacked].mean()),
         "gradients_mean": float(result.gradients[attacked].mean()),
-        # An attack that went on after a kill has spent the time of its stages, though not all of it in this run.
-        "seconds": max(result.seconds, sum(stage.seconds for stage in result.stages)),
+        "seconds": result.seconds,
         "parameters": result.parameters,
     }
     if result.stages:

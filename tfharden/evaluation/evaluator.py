@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import importlib.metadata
-import pathlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,13 +13,12 @@ from tfharden import attacks as registry
 from tfharden import data, files
 from tfharden.attacks import Attack, Transfer
 from tfharden.attacks.gradient import GradientAttack
-from tfharden.attacks.wrapper import Wrapper
 from tfharden.classifiers import Classifier, TFLiteClassifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
 from tfharden.evaluation.differential import comparable, differential
 from tfharden.evaluation.entries import attack_entry, interval, model_entry, twin_entry
-from tfharden.evaluation.names import as_folder, distinct
+from tfharden.evaluation.names import distinct
 from tfharden.evaluation.probes import applies, check_probes, run_probe
 from tfharden.evaluation.report import Fooling, Panel, Report
 from tfharden.evaluation.transfer_matrix import can_run_on, sources_among, transfer_matrix
@@ -33,6 +31,8 @@ PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
 SHOWN = 10
 # Images, clean and of each attack, on which a twin is compared with the interpreter.
 VERIFIED = 32
+# Adversarial images of each attack that are kept for checks.
+KEPT = 256
 
 Progress = Callable[[str, float], None]
 # A classifier, and what attacks it, by the names that the report has for the attacks.
@@ -76,8 +76,8 @@ def evaluate(
         training: examples for attacks that are fitted before they attack, if they are given by name.
         data_name: what the report calls the examples.
         seed: of attacks given by name.
-        checkpoints: folder where attacks that can (AutoAttack) note what is done, each in a folder of its own, so that
-            the same evaluation goes on where it was killed; it stays until the caller removes it. None for none.
+        checkpoints: folder where attacks note what is done, so that the same evaluation goes on where it was killed; it
+            stays until the caller removes it. None for none.
         progress: is told what goes on, and the share of it that is done.
 
     Raises:
@@ -89,9 +89,9 @@ def evaluate(
             raise InputError(f"{name} is a {type(given).__name__}: give a list of {name}, be it of one")
     if not models or not (attacks or probes or transfer):
         raise InputError("there is nothing to evaluate: give one model and one attack at least")
-    settings = {"seed": seed, "examples": training}
-    chosen = [_attack(attack, threat, settings) for attack in attacks]
-    spread = None if transfer is None else _attack(transfer, threat, settings)
+    given = {"seed": seed, "examples": training}
+    chosen = [_attack(attack, threat, given) for attack in attacks]
+    spread = None if transfer is None else _attack(transfer, threat, given)
     classifiers = [as_classifier(model, threat.bounds) for model in models]
     substitute = _surrogate(surrogate, classifiers, threat)
     origin = None if source is None else as_classifier(source, threat.bounds)
@@ -112,16 +112,14 @@ def evaluate(
         )
         for classifier in classifiers
     ]
-    if checkpoints is not None:
-        plans = _resumable_plans(plans, pathlib.Path(checkpoints))
-        spread = None if spread is None else _resumable(spread, pathlib.Path(checkpoints) / "transfer")
-    found = [_evaluate_one(*plan, examples, threat, progress) for plan in plans]
+    found = [_evaluate_one(*plan, examples, threat, checkpoints, progress) for plan in plans]
     looks = [_probe(classifier, probes, examples, threat, seed, progress) for classifier in classifiers]
-    matrix = {} if spread is None else transfer_matrix(classifiers, examples, spread, progress=progress).content
+    told = {"notes": checkpoints, "progress": progress}
+    matrix = {} if spread is None else transfer_matrix(classifiers, examples, spread, **told).content
     beside = {}
     if origin is not None:
         climbing = [attack for attack in chosen if isinstance(attack, GradientAttack)]
-        beside = differential(origin, compared, examples, threat, climbing, seed=seed, progress=progress)
+        beside = differential(origin, compared, examples, threat, climbing, seed=seed, **told)
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     content = {
         "schema": SCHEMA,
@@ -173,35 +171,28 @@ def _reaching(classifier: Classifier, attack: Attack, source: Classifier | None)
     return Transfer(attack, source)
 
 
-def _resumable_plans(plans: Sequence[Plan], folder: pathlib.Path) -> list[Plan]:
-    """The plans, in which each attack that can notes what is done in a folder of its own."""
-    homes = distinct([as_folder(classifier.name) for classifier, _ in plans])
-    return [
-        (classifier, {name: _resumable(attack, folder / home / as_folder(name)) for name, attack in attacks.items()})
-        for home, (classifier, attacks) in zip(homes, plans, strict=True)
-    ]
-
-
-def _resumable(attack: Attack, folder: pathlib.Path) -> Attack:
-    """The attack, noting in the folder what is done if it can and doesn't yet do so elsewhere."""
-    if isinstance(attack, Wrapper):
-        return dataclasses.replace(attack, attack=_resumable(attack.attack, folder))
-    return dataclasses.replace(attack, checkpoint=folder) if getattr(attack, "checkpoint", "") is None else attack
-
-
 def _evaluate_one(
-    classifier: Classifier, attacks: Mapping[str, Attack], examples: Examples, threat: Threat, progress: Progress
+    classifier: Classifier,
+    attacks: Mapping[str, Attack],
+    examples: Examples,
+    threat: Threat,
+    notes: files.Path | None,
+    progress: Progress,
 ) -> tuple[dict[str, Any], Panel | None]:
     x, y = examples
     received = np.asarray(classifier.receive(threat).snap(x))
     clean = classifier.predict(received)
     right = clean == y
-    results = {}
+    shown = _one_of_each(y)
+    results, samples = {}, {}
     for name, attack in attacks.items():
         label = f"{classifier.name}: {name}"
         progress(label, 0.0)
         # Short of 1.0, since successes are counted once more after the search.
-        results[name] = attack(classifier, x, y, progress=functools.partial(_tell, progress, label))
+        result = attack(classifier, x, y, progress=functools.partial(_tell, progress, label), notes=notes)
+        samples[name] = result.adversarial[shown]
+        # Images of all attacks together would outgrow the memory; some are enough for what comes.
+        results[name] = dataclasses.replace(result, adversarial=result.adversarial[:KEPT].copy())
         progress(label, 1.0)
     tried = [received[:VERIFIED], *(result.adversarial[:VERIFIED] for result in results.values())]
     twin = twin_entry(classifier, np.concatenate(tried))
@@ -221,18 +212,9 @@ def _evaluate_one(
     if not results:
         return entry, None
     strongest = min(results, key=lambda name: results[name].robust_accuracy)
-    shown = _one_of_each(y)
-    adversarial = results[strongest].adversarial[shown]
-    panel = Panel(
-        classifier.name,
-        strongest,
-        received[shown],
-        adversarial,
-        y[shown],
-        clean[shown],
-        classifier.predict(adversarial),
-    )
-    return entry, panel
+    predicted = classifier.predict(samples[strongest])
+    images = received[shown], samples[strongest]
+    return entry, Panel(classifier.name, strongest, *images, y[shown], clean[shown], predicted)
 
 
 def _probe(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfharden import files
 from tfharden.attacks import Attack, Transfer
 from tfharden.attacks.noise import add_noise
 from tfharden.classifiers import Classifier, as_classifier
@@ -75,6 +76,7 @@ def transfer_matrix(
     examples: Examples,
     attack: Attack,
     *,
+    notes: files.Path | None = None,
     progress: Progress = lambda label, share: None,
 ) -> TransferMatrix:
     """Makes examples on every model that the attack can be run on, and tries them on every model.
@@ -86,6 +88,7 @@ def transfer_matrix(
         models: Keras models, classifiers, paths of .keras and .tflite files, all of the same images and classes.
         examples: images `[n, ...]` and labels `[n]`.
         attack: what is run on the sources; its threat is everybody's.
+        notes: folder where attacks note what is done, as they do.
         progress: is told what goes on, and the share of it that is done.
 
     Raises:
@@ -104,11 +107,11 @@ def transfer_matrix(
         for column, target in enumerate(targets):
             progress(label, column / len(targets))
             if column == source:
-                accuracy[row, column] = attack(target.classifier, x, y).robust_accuracy
+                accuracy[row, column] = attack(target.classifier, x, y, notes=notes).robust_accuracy
                 continue
             if target.threat not in made:
                 transfer = Transfer(attack, classifiers[source])
-                made[target.threat] = transfer(_Unbeaten(target), x, y).adversarial
+                made[target.threat] = transfer(_Unbeaten(target), x, y, notes=notes).adversarial
             accuracy[row, column] = target.accuracy(made[target.threat])
         progress(label, 1.0)
     return TransferMatrix(
