@@ -10,7 +10,7 @@ import tfharden as th
 from tfharden.attacks import PGD, Square, registry
 from tfharden.attacks.universal import Universal
 
-PROBES = ("linearity", "fooling-gradient", "fooling-evolution")
+PROBES = ("curve", "confidence", "linearity", "fooling-gradient", "fooling-evolution")
 
 
 def test_probes_tell_of_each_model_what_it_allows(files, tmp_path):
@@ -24,7 +24,7 @@ def test_probes_tell_of_each_model_what_it_allows(files, tmp_path):
     assert line["straightness"] == pytest.approx(1)
     assert line["num_examples"] == 40
     assert line["seconds"] > 0
-    for name in PROBES[1:]:
+    for name in PROBES[3:]:
         assert keras_model["probes"][name]["classes"] == [0, 1]
     assert keras_model["probes"]["fooling-gradient"]["gradients"] > 0
     assert tflite["probes"]["fooling-evolution"]["queries"] > 0
@@ -86,7 +86,7 @@ def test_progress_ends_each_piece_of_work_once():
         transfer="fgsm",
         progress=lambda label, share: told.append((label, share)),
     )
-    labels = ["one: fgsm", *(f"one: {probe}" for probe in PROBES), "transfer: fgsm on one"]
+    labels = ["one: fgsm", "one: checks", *(f"one: {probe}" for probe in PROBES), "transfer: fgsm on one"]
     assert list(dict(told)) == labels
     for label in labels:
         shares = [share for name, share in told if name == label]

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from pages import N, Page, panel, percent_cell, saved_page
 
 from tfharden.errors import InputError
-from tfharden.evaluation import plots
+from tfharden.evaluation import cost_plots, plots
 from tfharden.evaluation.report import COLUMNS, Panel, Report
 from tfharden.evaluation.statistics import wilson
 
@@ -226,9 +226,9 @@ def test_attack_chart_marks_what_was_measured_and_nothing_else(content):
 
 def test_charts_ignore_a_users_style_and_leave_it_alone(content):
     models = [entry | {"name": "模型 $x$"} for entry in content["models"]]
-    plain = plots.accuracy_against_size(models)
+    plain = cost_plots.accuracy_against(cost_plots.SIZE, models)
     with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "figure.dpi": 33}):
-        assert plots.accuracy_against_size(models) == plain
+        assert cost_plots.accuracy_against(cost_plots.SIZE, models) == plain
         assert matplotlib.rcParams["lines.linewidth"] == 9
     assert "模型 $x$" in Page(plain).text
 
@@ -266,7 +266,7 @@ def test_integer_images_do_not_wrap_around(content, tmp_path):
 
 
 def test_models_of_equal_size_stand_apart_and_others_stay():
-    spread = plots._spread([50, 300, 50, 52, 399], gap=10, low=0, high=400)
+    spread = plots.spread([50, 300, 50, 52, 399], gap=10, low=0, high=400)
     np.testing.assert_allclose(spread, [40 + 2 / 3, 300, 50 + 2 / 3, 60 + 2 / 3, 399])
-    crowded = plots._spread([395] * 4, gap=10, low=0, high=400)
+    crowded = plots.spread([395] * 4, gap=10, low=0, high=400)
     np.testing.assert_allclose(crowded, [370, 380, 390, 400])

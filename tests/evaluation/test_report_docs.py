@@ -18,6 +18,7 @@ OPEN = ("models[].attacks[].parameters", "transfer.parameters", "differential.mo
 NAMES = {
     "<package>": PACKAGES,
     "<probe>": th.evaluation.PROBES,
+    "<images>": ("clean", "adversarial"),
     "<kernels>": ("builtin", "reference"),
     "<fooling>": ("fooling-gradient", "fooling-evolution"),
 }

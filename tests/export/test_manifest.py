@@ -105,7 +105,7 @@ def test_metadata_in_the_file_is_a_copy(int8):
 def test_latency_is_the_median_of_rounds(int8, monkeypatch):
     """A clock that tells 1, 2 and 9 seconds for three rounds of 40 images."""
     ticks = iter([0, 9, 10, 11, 20, 22])
-    module = importlib.import_module("tfharden.export.manifest")  # under whose name the package has the function
+    module = importlib.import_module("tfharden.tflite.latency")
     monkeypatch.setattr(module, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
     latency = th.export.manifest(int8[0], MODEL, labelled(), threads=2, rounds=3, kernels="builtin").latency
     assert latency == {"seconds": 2 / 40, "threads": 2, "rounds": 3, "images": 40, "kernels": "builtin"}

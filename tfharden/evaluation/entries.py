@@ -10,15 +10,26 @@ from tfharden import files
 from tfharden.attacks import AttackResult
 from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier, TwinClassifier
 from tfharden.evaluation.statistics import wilson
+from tfharden.tflite.latency import latency
+
+# Images that a file is timed on.
+TIMED = 100
 
 
-def model_entry(classifier: Classifier) -> dict[str, Any]:
-    """What is known of the model and of the file that it came from."""
+def model_entry(classifier: Classifier, images: np.ndarray) -> dict[str, Any]:
+    """What is known of the model and of the file that it came from.
+
+    Args:
+        classifier: the model.
+        images: for a file to be timed on, `[n, ...]`.
+    """
     about: dict[str, Any] = {"name": classifier.name, "path": None, "sha256": None, "bytes": None, "kernels": None}
+    about["latency"] = None
     if isinstance(classifier, TFLiteClassifier):
         file = classifier.file
         kind = "float32" if file.input.dtype == np.float32 else file.input.dtype.name
         about |= {"path": str(file.path), "format": f"tflite-{kind}", "sha256": file.sha256, "bytes": len(file.content)}
+        about["latency"] = latency(file, images[:TIMED], kernels=classifier.kernels)
         return about | {"parameters": file.parameters, "kernels": classifier.kernels}
     if isinstance(classifier, KerasClassifier):
         if classifier.path is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfharden import attacks as registry
 from tfharden import data, files
-from tfharden.attacks import Attack, Transfer
+from tfharden.attacks import Attack, AttackResult, Transfer
 from tfharden.attacks.gradient import GradientAttack
 from tfharden.classifiers import Classifier, TFLiteClassifier, as_classifier
 from tfharden.errors import InputError
@@ -112,7 +112,7 @@ def evaluate(
         )
         for classifier in classifiers
     ]
-    found = [_evaluate_one(*plan, examples, threat, checkpoints, progress) for plan in plans]
+    found = [_evaluate_one(*plan, examples, threat, seed, checkpoints, progress) for plan in plans]
     looks = [_probe(classifier, probes, examples, threat, seed, progress) for classifier in classifiers]
     told = {"notes": checkpoints, "progress": progress}
     matrix = {} if spread is None else transfer_matrix(classifiers, examples, spread, **told).content
@@ -176,6 +176,7 @@ def _evaluate_one(
     attacks: Mapping[str, Attack],
     examples: Examples,
     threat: Threat,
+    seed: int,
     notes: files.Path | None,
     progress: Progress,
 ) -> tuple[dict[str, Any], Panel | None]:
@@ -197,7 +198,7 @@ def _evaluate_one(
     tried = [received[:VERIFIED], *(result.adversarial[:VERIFIED] for result in results.values())]
     twin = twin_entry(classifier, np.concatenate(tried))
     survived = np.logical_and.reduce([~result.success for result in results.values()]) if results else right
-    entry = model_entry(classifier) | {
+    entry = model_entry(classifier, received) | {
         "clean_accuracy": float(right.mean()),
         "clean_interval": interval(right),
         "attacks": [attack_entry(name, result, right) for name, result in results.items()],
@@ -207,7 +208,7 @@ def _evaluate_one(
             "attacks": list(results),
         },
         "twin": twin,
-        "checks": checks.run(classifier, list(results.values()), twin),
+        "checks": _checked(classifier, list(results.values()), twin, (received, y), threat, seed, progress),
     }
     if not results:
         return entry, None
@@ -215,6 +216,23 @@ def _evaluate_one(
     predicted = classifier.predict(samples[strongest])
     images = received[shown], samples[strongest]
     return entry, Panel(classifier.name, strongest, *images, y[shown], clean[shown], predicted)
+
+
+def _checked(
+    classifier: Classifier,
+    results: Sequence[AttackResult],
+    twin: Mapping[str, Any] | None,
+    examples: Examples,
+    threat: Threat,
+    seed: int,
+    progress: Progress,
+) -> list[dict[str, str]]:
+    label = f"{classifier.name}: checks"
+    progress(label, 0.0)
+    tell = functools.partial(_tell, progress, label)
+    found = checks.run(classifier, results, twin, examples, threat, seed=seed, progress=tell)
+    progress(label, 1.0)
+    return found
 
 
 def _probe(

@@ -5,15 +5,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfharden import data
+from tfharden.attacks import PGD
 from tfharden.attacks.fooling import FoolingImages, fool_by_evolution, fool_by_gradient
 from tfharden.classifiers import Classifier
 from tfharden.errors import InputError
+from tfharden.evaluation.curve import check_radius, curve
 from tfharden.evaluation.linearity import check_ball, linearity
+from tfharden.evaluation.sureness import sureness
 from tfharden.inputs import Examples
 from tfharden.threats import Threat
 
 # Images that a probe looks at: enough for a mean.
 PROBED = 200
+# Those that a share is told of.
+CURVED = 1000
 
 Progress = Callable[[float], None]
 # The part of report.json, and the images that the probe made if it makes any.
@@ -43,6 +48,10 @@ def check_probes(names: Sequence[str], classifiers: Sequence[Classifier], threat
             raise InputError(f"{name} needs gradients and no model gives any: name a Keras model among them")
     if "linearity" in names:
         check_ball(threat)
+    if "curve" in names:
+        check_radius(threat)
+    if {"curve", "confidence"} & set(names):
+        PGD(threat)  # refuses a norm in which it can't search
 
 
 def applies(name: str, classifier: Classifier) -> bool:
@@ -64,7 +73,21 @@ def _fooling(fool: Callable[..., FoolingImages]) -> Callable[..., Found]:
     return run
 
 
+def _curve(classifier: Classifier, examples: Examples, threat: Threat, seed: int, progress: Progress) -> Found:
+    some = data.take(examples, min(CURVED, len(examples[1])), seed)
+    return curve(classifier, some, threat, seed=seed, progress=progress), None
+
+
+def _sureness(classifier: Classifier, examples: Examples, threat: Threat, seed: int, progress: Progress) -> Found:
+    some = data.take(examples, min(CURVED, len(examples[1])), seed)
+    found = sureness(classifier, some, threat, seed=seed)
+    progress(1.0)
+    return found, None
+
+
 _BY_NAME: dict[str, Callable[..., Found]] = {
+    "curve": _curve,
+    "confidence": _sureness,
     "linearity": _linearity,
     "fooling-gradient": _fooling(fool_by_gradient),
     "fooling-evolution": _fooling(fool_by_evolution),

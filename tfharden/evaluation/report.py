@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from tfharden import files
 from tfharden.attacks.fooling import FoolingImages
-from tfharden.evaluation import formats, plots, probe_plots, shown, terminal
+from tfharden.evaluation import cost_plots, curve_plots, formats, plots, probe_plots, shown, terminal
 
 COLUMNS = (
     *("data", "num_examples", "norm", "epsilon", "seed"),
@@ -124,6 +124,7 @@ class Report:
             environment.filters[name] = getattr(formats, name)
         models = content["models"]
         sized = [model for model in models if model["bytes"]]
+        timed = [model for model in models if model.get("latency")]
         bounds = content["threat"]["bounds"]
         return environment.get_template("report.html.j2").render(
             **{"transfer": None, "differential": None} | content,
@@ -132,7 +133,11 @@ class Report:
             attack_names=shown.attack_names(content),
             ranking=sorted(models, key=lambda model: -model["worst_case"]["robust_accuracy"]),
             concerns=[status for _, check in shown.checks(models) if (status := check["status"]) != "pass"],
-            size_chart=Markup(plots.accuracy_against_size(sized)) if sized else "",
+            size_chart=Markup(cost_plots.accuracy_against(cost_plots.SIZE, sized)) if sized else "",
+            time_chart=Markup(cost_plots.accuracy_against(cost_plots.TIME, timed)) if timed else "",
+            fronts={"size": cost_plots.front(cost_plots.SIZE, sized), "time": cost_plots.front(cost_plots.TIME, timed)},
+            curve_chart=curve_plots.curves(models, content["threat"]["epsilon"]),
+            histograms=curve_plots.histograms(models),
             attack_chart=Markup(plots.accuracy_by_attack(models)) if models else "",
             panels=[_panel(panel, bounds) for panel in self.gallery],
             heats=probe_plots.heat_rows(content["transfer"]) if shown.has_matrix(content) else [],

@@ -5,8 +5,6 @@ import gzip
 import importlib.metadata
 import pathlib
 import platform
-import statistics
-import time
 from typing import Any, Self
 
 import keras
@@ -18,7 +16,8 @@ from tfharden.errors import InputError
 from tfharden.export import manifest_checks, recipes
 from tfharden.export.artifact import Artifact
 from tfharden.inputs import Examples, check_images, check_labels
-from tfharden.tflite import Runtime, TensorSpec
+from tfharden.tflite import TensorSpec
+from tfharden.tflite.latency import latency
 
 SCHEMA = "tfharden.manifest/1"
 PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
@@ -165,7 +164,7 @@ def manifest(
         agreement=artifact.agreement,
         largest_error=artifact.largest_error,
         evaluation=None if examples is None else _evaluation(artifact, source, examples, kernels),
-        latency=_latency(artifact, images[:TIMED], threads, rounds, kernels),
+        latency=latency(artifact.file, images[:TIMED], kernels=kernels, threads=threads, rounds=rounds),
         versions={"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in packages},
     )
@@ -184,22 +183,4 @@ def _evaluation(artifact: Artifact, source: KerasClassifier, examples: Examples,
         "accuracy": float(np.mean(got == labels)),
         "source_accuracy": float(np.mean(expected == labels)),
         "agreement": float(np.mean(got == expected)),
-    }
-
-
-def _latency(artifact: Artifact, images: np.ndarray, threads: int, rounds: int, kernels: str) -> dict[str, Any]:
-    runtime = Runtime(artifact.file, kernels=kernels, threads=threads, batch_size=1)
-    stored = runtime.quantize(images)
-    runtime.predict_raw(stored)
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        runtime.predict_raw(stored)
-        seconds.append((time.perf_counter() - start) / len(stored))
-    return {
-        "seconds": statistics.median(seconds),
-        "threads": threads,
-        "rounds": rounds,
-        "images": len(stored),
-        "kernels": kernels,
     }
