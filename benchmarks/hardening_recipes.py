@@ -67,7 +67,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "madry": _fashion("Madry PGD-5", "madry", _STEPS),
         "madry_moved": _fashion("Madry PGD-5, images moved", "madry", _STEPS, _SHIFTED),
         "goodfellow": _fashion("Goodfellow, PGD-5", "goodfellow", _STEPS),
-        "trades": _fashion("TRADES", "trades", _STEPS),
+        "trades": _fashion("TRADES", "trades", _STEPS, seeds=3),
         "mart": _fashion("MART", "mart", _STEPS),
         "awp": _fashion("Madry PGD-5 with AWP", "madry", _STEPS, {"weight_perturbation": 0.01}),
         "fast": _fashion("fast", "fast", {"epochs": 18}),

@@ -77,3 +77,13 @@ def test_dynamic_range_of_a_flat_image():
     x = np.stack([np.zeros(SHAPE), np.ones(SHAPE), -np.ones(SHAPE)]).astype(np.float32)
     for kernels in ("xnnpack", "reference"):
         assert Twin(file, kernels).verify(x).exact == 1.0
+
+
+def test_sparse_weights():
+    """Most of the weights are zero, so that the converter leaves them out, and DENSIFY puts them back."""
+    dense = weights(3, 3, 16, 16)
+    pruned = np.where(np.abs(dense) > np.quantile(np.abs(dense), 0.9), dense, 0)
+    file = file_of(lambda x: tf.nn.conv2d(x, pruned, 1, "SAME") + weights(16), SHAPE, "sparse")
+    assert "DENSIFY" in file.operators
+    for kernels in ("xnnpack", "reference"):
+        assert Twin(file, kernels).verify(images(SHAPE, 6, -1.2, 1.2)).exact == 1.0

@@ -37,6 +37,8 @@ def file_of(function, shape=(8, 8, 4), recipe="int8", low=-1.0, high=1.0, per_ch
     converter._experimental_disable_per_channel = not per_channel
     if recipe != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if recipe == "sparse":
+        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     if recipe == "float16":
         converter.target_spec.supported_types = [tf.float16]
     kind = "int8" if recipe == "uint8" else recipe
