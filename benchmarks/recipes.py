@@ -103,9 +103,12 @@ class Table:
             keras.utils.set_random_seed(recipe.seed)
             mnist_models.network(as_pytorch=True).save(self.folder / "wong.keras")
             command.append(f"--model={self.folder / 'wong.keras'}")
+        resumed = model.with_name(f"{model.name}.unfinished").exists()
         began = time.monotonic()
         subprocess.run([pathlib.Path(sys.executable).with_name(recipe.tool), *command], check=True)
-        found = {"flags": list(recipe.flags), "minutes": (time.monotonic() - began) / 60}
+        # What went on after a kill took longer than this.
+        minutes = None if resumed else (time.monotonic() - began) / 60
+        found = {"flags": list(recipe.flags), "minutes": minutes}
         found |= self.measure(model, recipe)
         files.write_text(told, json.dumps(found))
         return found
@@ -138,5 +141,6 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def minutes(found: Sequence[dict]) -> str:
-    """Mean over seeds."""
-    return f"{statistics.mean(each['minutes'] for each in found):.1f}"
+    """Mean over the seeds that weren't killed on the way."""
+    known = [each["minutes"] for each in found if each["minutes"] is not None]
+    return f"{statistics.mean(known):.1f}" if known else "–"

@@ -2,9 +2,9 @@
 
 tfharden-evaluate --model=saved_models/student.keras --model=saved_models/student_int8.tflite --attacks=fgsm,pgd,square
 
-Probes stand among the attacks (--attacks=pgd,linearity,fooling-evolution). --transfer=pgd tries what was made on each
-model on all the others. autoattack may take long: killed, the same command goes on after the last of its members that
-was done.
+Files are attacked by the gradients of their twins. Probes stand among the attacks (--attacks=pgd,curve,confidence).
+--transfer=pgd tries what was made on each model on all the others, --source=student.keras sets models beside the one
+that they were made from. Killed, the same command goes on: no image is attacked twice.
 """
 
 import pathlib

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 FLAGS = flags.FLAGS
+# What the report tells beside accuracy under attack.
+PROBES = ("curve", "confidence")
 
 # Learning rates that suit Adam with a cosine schedule on the small reference models.
 NATURAL_RATE, TEACHER_RATE, STUDENT_RATE, COMPRESSED_RATE = 1e-3, 3e-3, 5e-3, 3e-3
@@ -150,6 +152,7 @@ class Pipeline:
                     examples,
                     self.threat,
                     self.attacks,
+                    probes=PROBES,
                     data_name=self.dataset.name,
                     seed=FLAGS.seed,
                     checkpoints=notes,
@@ -161,6 +164,7 @@ class Pipeline:
             "data": th.data.sha256(examples),
             "models": {name: self.stages.digest(name) for name in names},
             "attacks": [attack.parameters() | {"name": attack.name} for attack in self.attacks],
+            "probes": PROBES,
         }
         outputs = [f"report/report.{kind}" for kind in ("json", "csv", "html")]
         self.stages.run("evaluate", described, outputs, make)

@@ -131,5 +131,6 @@ def test_elu_and_depth_to_space_which_reference_kernels_lack():
 def test_all_that_the_twin_knows_are_named():
     tried = " ".join(CASES)
     elsewhere = {"CAST", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "SHAPE", "SUM", "PRELU",
-                 "ELU", "DEPTH_TO_SPACE", "SQUEEZE", "EXPAND_DIMS", "LOG_SOFTMAX", "RELU_0_TO_1", "DENSIFY"}  # fmt: skip
+                 "ELU", "DEPTH_TO_SPACE", "SQUEEZE", "EXPAND_DIMS", "LOG_SOFTMAX", "RELU_0_TO_1",
+                 "DENSIFY"}  # fmt: skip
     assert [name for name in known() if name not in tried and name not in elsewhere] == []
