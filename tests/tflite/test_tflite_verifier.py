@@ -208,13 +208,15 @@ def test_sparse_index():
             sparsity.stored_elements(_sparse(segments, indices), (2, 3), "x")
 
 
-@pytest.mark.parametrize(("file", "kind", "count"), [
-    ("int8.tflite", "bytes", 1200), ("int8.tflite", "fields", 700), ("float.tflite", "fields", 300),
+@pytest.mark.parametrize(("file", "kind", "use", "count"), [
+    ("int8.tflite", "bytes", "runtime", 1200), ("int8.tflite", "fields", "runtime", 700),
+    ("float.tflite", "fields", "runtime", 300), ("int8.tflite", "fields", "twin", 500),
+    ("float.tflite", "fields", "twin", 200),
 ])  # fmt: skip
-def test_what_is_not_refused_runs_without_a_crash(tflite_folder, file, kind, count):
-    command = [sys.executable, str(MUTATIONS), str(tflite_folder / file), kind, "0", str(count)]
+def test_what_is_not_refused_runs_without_a_crash(tflite_folder, file, kind, use, count):
+    command = [sys.executable, str(MUTATIONS), str(tflite_folder / file), kind, use, "0", str(count)]
     environment = os.environ | {"PYTHONPATH": str(MUTATIONS.parents[2])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert done.returncode == 0, f"exit status {done.returncode} after {done.stderr[-300:]}"
     counts = json.loads(done.stdout)
     assert sum(counts.values()) == count

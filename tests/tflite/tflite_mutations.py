@@ -1,6 +1,7 @@
 """Damages a valid .tflite in thousands of ways and runs whatever the reader lets through; prints the counts as JSON.
 
-Its own process, because the defect it looks for is a crash: `python tflite_mutations.py FILE bytes|fields FIRST LAST`.
+Its own process, because the defects it looks for are crashes and memory without bounds:
+`python tflite_mutations.py FILE bytes|fields runtime|twin FIRST LAST`.
 """
 
 import collections
@@ -13,14 +14,17 @@ import tempfile
 
 import flatbuffers
 import numpy as np
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfharden import tflite
 from tfharden.errors import InputError
-from tfharden.tflite import operators
+from tfharden.tflite import operators, shapes, verifier
 from tfharden.tflite import schema as tables
 
-MEMORY = 8 * 2**30
+# What may be asked for beyond what Python and the libraries have taken by then.
+MEMORY = 2 * 2**30
 _NUMBERS = [-(2**31), -1000, -2, -1, 0, 1, 2, 3, 4, 7, 16, 255, 1000, 65536, 2**31 - 1]
 _CODES = {name: value for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
 
@@ -63,7 +67,7 @@ def _shape(_, tensor, __, dice):
     shape = [] if tensor.shape is None else list(tensor.shape)
     tensor.shapeSignature = None
     if shape and dice.random() < 0.5:
-        shape[dice.randrange(len(shape))] = dice.choice([0, 1, 2, 5, 64, 1000])
+        shape[dice.randrange(len(shape))] = dice.choice([0, 1, 2, 5, 64, 1000, 30_000])
     else:
         shape.insert(0, 1)
     tensor.shape = shape
@@ -142,25 +146,49 @@ def _constant(model, tensor, _, dice):
         buffer.data = np.frombuffer(values.tobytes(), np.uint8)
 
 
-def outcome(path):
-    """What becomes of the file: refused by the reader, refused by LiteRT, or run with every kernel set."""
+def outcome(path, use):
+    """What becomes of the file: refused by the reader, stopped later in one clear line, or run."""
     try:
         file = tflite.read(path)
     except InputError:
         return "refused"
     try:
-        for kernels in tflite.KERNELS:
-            runtime = tflite.Runtime(file, kernels=kernels, batch_size=3)
-            runtime.predict(np.zeros((4, *file.input.shape[1:]), np.float32))
-    except InputError:
+        use(file)
+    except InputError as error:
+        assert "\n" not in str(error)
         return "stopped"
     return "ran"
 
 
+def run(file):
+    """With every kernel set, in batches and one by one; no tensor is larger than was foreseen."""
+    for kernels in tflite.KERNELS:
+        runtime = tflite.Runtime(file, kernels=kernels, batch_size=3)
+        runtime.predict(np.zeros((4, *file.input.shape[1:]), np.float32))
+    interpreter = Interpreter(model_content=file.content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+    interpreter.allocate_tensors()
+    foreseen = shapes.infer(verifier.parse(file.content).subgraphs[0])
+    for detail in interpreter.get_tensor_details():
+        shape = foreseen.get(detail["index"])
+        assert shape is None or np.prod(detail["shape"]) <= np.prod(shape), (detail, shape)
+
+
+def imitate(file):
+    """Logits and their gradient by the twin, of two images."""
+    twin = tflite.Twin(file)
+    images = tf.zeros((2, *file.input.shape[1:]))
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = twin.logits(images)
+    tape.gradient(logits, images)
+
+
 def main():
-    # A file that makes LiteRT ask for more than this is stopped, and doesn't take the machine's memory with it.
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    path, kind, first, last = sys.argv[1:]
+    path, kind, user, first, last = sys.argv[1:]
+    use = {"runtime": run, "twin": imitate}[user]
+    use(tflite.read(path))  # loads whatever it needs
+    taken = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
     content = pathlib.Path(path).read_bytes()
     damage = {"bytes": damage_bytes, "fields": damage_fields}[kind]
     counts = collections.Counter()
@@ -169,7 +197,7 @@ def main():
         for seed in range(int(first), int(last)):
             damaged.write_bytes(damage(content, random.Random(seed)))
             print(seed, file=sys.stderr)  # the last line tells which one crashed
-            counts[outcome(damaged)] += 1
+            counts[outcome(damaged, use)] += 1
     print(json.dumps(counts))
 
 

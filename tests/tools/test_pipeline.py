@@ -75,11 +75,13 @@ def test_worst_case_is_at_most_every_attack(pipeline):
         assert model["worst_case"]["robust_accuracy"] <= min(attacked) <= model["clean_accuracy"]
 
 
-def test_files_are_attacked_by_transfer_and_by_square(pipeline):
+def test_models_and_files_are_attacked_by_their_gradients_and_by_square(pipeline):
     for model in report_of(pipeline[0])["models"]:
         access = {attack["name"]: attack["access"] for attack in model["attacks"]}
-        gradients = "transfer" if model["format"].startswith("tflite") else "white-box"
-        assert access == {"fgsm": gradients, "pgd": gradients, "pgd-margin": gradients, "square": "score"}
+        assert access == dict.fromkeys(("fgsm", "pgd", "pgd-margin"), "white-box") | {"square": "score"}
+        assert model["probes"].keys() == {"curve", "confidence"}
+        if model["format"].startswith("tflite"):
+            assert model["twin"]["logits_exact"] >= 0.999
 
 
 def test_a_second_run_repeats_nothing_and_a_changed_flag_repeats_what_rests_on_it(pipeline):

@@ -1,14 +1,17 @@
 """Runs a .tflite on LiteRT in batches, on the values its input can really hold."""
 
 import concurrent.futures
+import functools
 import logging
 import math
 import queue
+from collections.abc import Callable
 
 import numpy as np
 
 from tfharden import quiet
 from tfharden.errors import InputError
+from tfharden.tflite import memory, verifier
 from tfharden.tflite.reader import TensorSpec, TFLiteFile
 
 # Kernel sets by name, and LiteRT's names for them.
@@ -16,7 +19,6 @@ KERNELS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "r
 
 # A batch whose largest activation outgrows the cache runs slower than its images one by one.
 _CACHE_BYTES = 2**20
-_MOST_BYTES = 2**32  # of all tensors of one interpreter
 _TRIAL_SEED = 0
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Runtime:
     Calls from several threads are safe.
 
     Raises:
-        InputError: LiteRT can't run the file, or it needs more than 4 GiB.
+        InputError: LiteRT can't run the file.
     """
 
     def __init__(self, file: TFLiteFile, *, kernels: str = "xnnpack", threads: int = 1, batch_size: int = 64) -> None:
@@ -44,13 +46,15 @@ class Runtime:
         self.kernels = kernels
         self.threads = threads
         self._scale, self._zero_point = _affine(file.input)
+        graph = verifier.parse(file.content).subgraphs[0]
+        self._check_batch = functools.cache(functools.partial(memory.check_batch, graph))
         own = file.input.shape[0]
         batch_size = max(1, min(batch_size, own * _CACHE_BYTES // file.activation_bytes))
         self.batched = self._answers_in_batches(batch_size)
         self._step = batch_size if self.batched else file.input.shape[0]
         self._free: queue.SimpleQueue[_Interpreter] = queue.SimpleQueue()
         for _ in range(threads):
-            self._free.put(_Interpreter(file, kernels))
+            self._free.put(_Interpreter(file, kernels, self._check_batch))
         self._pool = concurrent.futures.ThreadPoolExecutor(threads) if threads > 1 else None
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -152,11 +156,11 @@ class Runtime:
         else:
             limits = np.iinfo(self.file.input.dtype)
             images = random.integers(limits.min, limits.max, shape, self.file.input.dtype, endpoint=True)
-        singly = _Interpreter(self.file, self.kernels)
+        singly = _Interpreter(self.file, self.kernels, self._check_batch)
         expected = np.concatenate([singly.run(images[i : i + own]) for i in range(0, len(images), own)])
         # What doesn't scale with the batch may be refused, or give other answers without a word.
         try:
-            batches = _Interpreter(self.file, self.kernels)
+            batches = _Interpreter(self.file, self.kernels, self._check_batch)
             sizes = (batch_size, max(batch_size // 2, 1), 1)
             return all(_agree(batches.run(images[:size]), expected[:size]) for size in sizes)
         except InputError as error:
@@ -165,12 +169,16 @@ class Runtime:
 
 
 class _Interpreter:
-    """One of LiteRT's interpreters, resized when the batch changes, which costs it microseconds."""
+    """One of LiteRT's interpreters, resized when the batch changes, which costs it microseconds.
 
-    def __init__(self, file: TFLiteFile, kernels: str) -> None:
+    `check_batch` refuses a batch that mustn't meet it.
+    """
+
+    def __init__(self, file: TFLiteFile, kernels: str, check_batch: Callable[[int], None]) -> None:
         from ai_edge_litert import interpreter  # noqa: PLC0415 - slow to load, and reading a file doesn't need it
 
         self._name = file.name
+        self._check_batch = check_batch
         self._batch = file.input.shape[0]
         self._shape = (self._batch, file.output.shape[1])
         try:
@@ -182,34 +190,26 @@ class _Interpreter:
                 self._litert.allocate_tensors()
             self._input = self._litert.get_input_details()[0]["index"]
             self._output = self._litert.get_output_details()[0]["index"]
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, MemoryError) as error:
             raise InputError(f"{self._name}: LiteRT can't load it: {_one_line(error)}") from error
-        self._check_memory()
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Outputs [n, classes] for a batch [n, ...]."""
         litert = self._litert
         try:
             if len(batch) != self._batch:
+                self._check_batch(len(batch))
                 litert.resize_tensor_input(self._input, batch.shape)
                 litert.allocate_tensors()
                 self._batch, self._shape = len(batch), (len(batch), self._shape[1])
-                self._check_memory()
             litert.set_tensor(self._input, batch)
             litert.invoke()
             outputs = litert.get_tensor(self._output)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, MemoryError) as error:
             raise InputError(f"{self._name}: LiteRT can't run it: {_one_line(error)}") from error
         if outputs.shape != self._shape:
             raise InputError(f"{self._name}: {len(batch)} images give outputs of shape {outputs.shape}")
         return outputs
-
-    def _check_memory(self) -> None:
-        # The shapes that the kernels work out needn't be those that the file claims.
-        tensors = self._litert.get_tensor_details()
-        size = sum(math.prod(map(int, tensor["shape"])) * np.dtype(tensor["dtype"]).itemsize for tensor in tensors)
-        if size > _MOST_BYTES:
-            raise InputError(f"{self._name}: it needs {size / 2**30:.1f} GiB")
 
 
 def _affine(spec: TensorSpec) -> tuple[float, int]:

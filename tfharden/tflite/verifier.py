@@ -1,7 +1,7 @@
 """Checks of a .tflite from a stranger before it meets native code, which believes whatever a file says.
 
-They take time linear in the size of the file. They bound every tensor by the shape that the file claims; shapes that
-the kernels work out otherwise are for `Runtime` to bound, and those that only come about during a run nobody bounds.
+They take time linear in the size of the file. Shapes are those that operators make, at the file's own batch what the
+file claims, and none comes about during a run only: so `memory` can tell what a run needs.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from tfharden.errors import InputError
-from tfharden.tflite import flatbuffer, rules, schema, sparsity
+from tfharden.tflite import flatbuffer, memory, rules, schema, sparsity
 from tfharden.tflite.flatbuffer import Table
 from tfharden.tflite.operators import SIGNATURES
 
@@ -96,6 +96,7 @@ def _check_graph(graph: Table, buffers: list[memoryview | None], opcodes: list[s
     _check_order(graph, opcodes)
     for operator in graph.operators:
         rules.check(operator, graph.tensors)
+    memory.check(graph)
 
 
 def _check_tensor(tensor: Table, buffers: list[memoryview | None]) -> None:

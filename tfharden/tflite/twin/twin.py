@@ -48,13 +48,16 @@ class Twin:
         self.graph = graphs.load(file.content)
         try:
             registry.check([operator.opcode for operator in self.graph.operators])
-            self._steps = self._built(registry.Kernels(kernels, file.content, self.graph.batch))
+            self._imitated = registry.Kernels(kernels, file.content, self.graph.batch)
+            self._steps = self._built(self._imitated)
+            self.target, self.seen_through = self._logits_tensor()
+            images = [tf.TensorSpec([None, *file.input.shape[1:]], tf.float32)]
+            self.logits = tf.function(self.logits_fn, input_signature=images, autograph=False)
+            self.tensors = tf.function(self._tensors, input_signature=images, autograph=False)
+            # What doesn't fit comes out here, and not in the midst of an attack.
+            self.logits.get_concrete_function()
         except InputError as error:
             raise InputError(f"{file.name}: {error}") from error
-        self.target, self.seen_through = self._logits_tensor()
-        images = [tf.TensorSpec([None, *file.input.shape[1:]], tf.float32)]
-        self.logits = tf.function(self.logits_fn, input_signature=images, autograph=False)
-        self.tensors = tf.function(self._tensors, input_signature=images, autograph=False)
 
     def logits_fn(self, images: tf.Tensor) -> tf.Tensor:
         """Logits `[n, classes]`, in real units, of images `[n, ...]` in the units of the model's input; differentiable.
@@ -81,11 +84,12 @@ class Twin:
         for operator in self.graph.operators:
             inputs = tuple(None if t is None else folded.get(t.index, t) for t in operator.inputs)
             operator = dataclasses.replace(operator, inputs=inputs)  # noqa: PLW2901
-            function = registry.build(operator, kernels)
+            with registry.naming(operator):
+                function = registry.build(operator, kernels)
             if operator.opcode == "SHAPE" or all(tensor is None or tensor.data is not None for tensor in inputs):
-                with tf.init_scope():
+                with registry.naming(operator), tf.init_scope():
                     value = function(*(None if t is None or t.data is None else t.centred for t in inputs))
-                folded[operator.output.index] = _constant(operator.output, np.asarray(value))
+                    folded[operator.output.index] = _constant(operator.output, np.asarray(value))
             else:
                 steps.append((operator, function))
         return steps
@@ -95,9 +99,11 @@ class Twin:
         scaled = source.quantised
         values = {source.index: quantised(images, source) if scaled else images}
         for operator, function in self._steps:
-            given = [_given(tensor, values) for tensor in operator.inputs]
-            outputs = function(*given)
-            outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+            with registry.naming(operator):
+                given = [_given(tensor, values) for tensor in operator.inputs]
+                outputs = function(*given)
+                outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+                registry.check_shapes(operator, outputs, self._imitated)
             values.update(zip((tensor.index for tensor in operator.outputs), outputs, strict=True))
         return values
 

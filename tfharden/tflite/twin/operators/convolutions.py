@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfharden.tflite.twin.graph import Operator, Tensor
 from tfharden.tflite.twin.kernels import activations, hybrid
 from tfharden.tflite.twin.kernels.products import Product, quantised
-from tfharden.tflite.twin.registry import Function, Kernels, operator, refuse
+from tfharden.tflite.twin.registry import Function, Kernels, check_size, operator, refuse
 
 
 @operator("CONV_2D")
@@ -118,6 +118,7 @@ def _dilated(kernel: np.ndarray, op: Operator) -> np.ndarray:
     """With zeros in the gaps: TensorFlow has no gradient for dilated convolutions on CPU."""
     steps = op.option("dilation_h_factor", 1), op.option("dilation_w_factor", 1)
     sizes = [(size - 1) * step + 1 for size, step in zip(kernel.shape[:2], steps, strict=True)]
+    check_size(op, [*sizes, *kernel.shape[2:]])
     spread = np.zeros([*sizes, *kernel.shape[2:]], kernel.dtype)
     spread[:: steps[0], :: steps[1]] = kernel
     return spread

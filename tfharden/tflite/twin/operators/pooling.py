@@ -58,7 +58,15 @@ def _window(op: Operator) -> tuple[list[int], list[int]]:
 
 def _counts(op: Operator, window: list[int], strides: list[int]) -> np.ndarray:
     """How many values of the image each window has, `[1, height, width, 1]`."""
-    ones = tf.ones([1, *op.inputs[0].dims[1:3], 1])
-    kernel = tf.ones([*window, 1, 1])
-    with tf.init_scope():
-        return tf.nn.conv2d(ones, kernel, strides, op.padding).numpy()
+    rows, columns = (
+        _along(*axis, places)
+        for *axis, places in zip(op.inputs[0].dims[1:3], window, strides, op.output.dims[1:3], strict=True)
+    )
+    return np.outer(rows, columns).astype(np.float32)[None, :, :, None]
+
+
+def _along(size: int, window: int, stride: int, places: int) -> np.ndarray:
+    """The same along one axis; what is missing lies on both sides alike, the odd one behind."""
+    missing = max((places - 1) * stride + window - size, 0)
+    first = np.arange(places) * stride - missing // 2
+    return np.minimum(first + window, size) - np.maximum(first, 0)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.tflite.twin.graph import Operator
-from tfharden.tflite.twin.registry import Function, Kernels, operator, refuse
+from tfharden.tflite.twin.registry import Function, Kernels, check_size, operator, refuse
 from tfharden.tflite.twin.straight_through import straight_through
 
 
@@ -30,6 +30,8 @@ class _Places(NamedTuple):
 def resize_bilinear(op: Operator, kernels: Kernels) -> Function:
     """The mean of the four nearest pixels, weighted by nearness: a matrix for each axis."""
     sizes = list(zip(op.inputs[0].dims[1:3], op.output.dims[1:3], strict=True))
+    for pair in sizes:
+        check_size(op, pair)
     real = [tf.constant(_places(op, *pair).matrix(pair[0]), tf.float32) for pair in sizes]
 
     def smooth(x: tf.Tensor) -> tf.Tensor:
