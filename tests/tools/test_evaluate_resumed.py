@@ -8,7 +8,7 @@ from processes import run_tool
 
 from tfharden import attacks, threats
 from tfharden.attacks import APGD, AutoAttack, Square
-from tfharden.attacks.auto_attack import _State
+from tfharden.attacks.notes import Notes
 from tfharden.tools import evaluate
 from tfharden.tools.stages import UNFINISHED
 
@@ -59,18 +59,18 @@ def test_a_killed_run_goes_on_after_the_last_member_and_ends_the_same(run, searc
     assert searched == ["square", "apgd-ce"] * 2
     searched.clear()
 
-    def die(self, search, stage, save=_State.save):
-        save(self, search, stage)
+    def die(self, search, *, finished=False, save=Notes.save):
+        save(self, search, finished=finished)
         if len(searched) == 3:  # the first member, on the second model
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_State, "save", die)
+        patch.setattr(Notes, "save", die)
         with pytest.raises(KeyboardInterrupt):
             run(*command, f"--output_dir={out}")
     assert searched == ["square", "apgd-ce", "square"]
     assert [path.name for path in out.iterdir()] == [UNFINISHED]
-    assert {path.name for path in (out / UNFINISHED).iterdir()} == {"model.keras", "model.keras #2"}
+    assert [path.suffix for path in (out / UNFINISHED).iterdir()] == [".npz"] * 2
     searched.clear()
     run(*command, f"--output_dir={out}")
     assert searched == ["apgd-ce"]
