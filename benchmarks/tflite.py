@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
     command = " ".join(["benchmarks/tflite.py", *(f"--part={part}" for part in FLAGS.part), f"--data={FLAGS.data}"])
     if FLAGS.models:
         command += f" --models={FLAGS.models}"
+    command += "" if FLAGS.mobilenet else " --nomobilenet"
     lines = tables.header("Twins of .tflite files", command, PACKAGES + [ART] * ("square" in FLAGS.part))
     with tempfile.TemporaryDirectory() as folder:
         if "exactness" in FLAGS.part:

@@ -71,7 +71,7 @@ def test_gradients_that_were_never_taken_are_none_lost():
 
 @pytest.mark.parametrize(
     ("one", "many", "expected"),
-    [(0.5, 0.6, "pass"), (0.5, 0.5, "pass"), (0.501, 0.5, "warn"), (0.509, 0.5, "warn"), (0.51, 0.5, "fail")],
+    [(0.5, 0.6, "pass"), (0.5, 0.5, "pass"), (0.501, 0.5, "fail"), (0.51, 0.5, "fail")],
 )
 def test_one_step_against_many(one, many, expected):
     results = [result("white-box", fell(one), gradients=1), result("white-box", fell(many), gradients=20)]
@@ -80,10 +80,10 @@ def test_one_step_against_many(one, many, expected):
 
 @pytest.mark.parametrize(("access", "name"), [("score", BLACK), ("decision", BLACK), ("transfer", TRANSFER)])
 @pytest.mark.parametrize(
-    ("share", "expected"), [(0.5, "pass"), (0.51, "pass"), (0.511, "warn"), (0.619, "warn"), (0.62, "fail")]
+    ("share", "expected"), [(0.5, "pass"), (0.509, "pass"), (0.51, "warn"), (0.519, "warn"), (0.52, "fail")]
 )
 def test_attacks_that_see_less(access, name, share, expected):
-    """Shares of the examples that only these brought down, of 1% and 12%."""
+    """Shares of the examples that only these brought down, of 1% and 2%."""
     results = [result("white-box", fell(0.5), gradients=20), result(access, fell(share), gradients=20)]
     assert status(name, results) == expected
 
@@ -95,13 +95,6 @@ def test_black_box_is_compared_example_by_example():
     # What another white-box attack brings down counts for the white box.
     results.append(result("white-box", fell(0.5, first=500), gradients=20))
     assert status(BLACK, results) == "pass"
-
-
-@pytest.mark.parametrize(("count", "expected"), [(2, "warn"), (3, "fail")])
-def test_two_examples_are_luck(count, expected):
-    """Of ten examples each is 10%."""
-    results = [result("white-box", fell(0, 10), gradients=20), result("score", fell(count / 10, 10))]
-    assert status(BLACK, results) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,9 @@ from tfharden.attacks import AttackResult, Noise
 from tfharden.evaluation.checks.subject import MARGINS, Subject, Verdict, grade_images, is_climb, verdict
 from tfharden.evaluation.checks.walk import Walk
 
-# Of the examples: a random search finds up to 7% that ascents of one loss leave on small honest models, and 13% to 49%
-# where gradients are masked.
-BEYOND, MASKED = 0.01, 0.12
-# What one step may find that many miss, by their random starts.
-ONE_STEP = 0.01
+# Share of the examples that a black box may find beyond the white box, with a warning and at all. On an honest model it
+# finds more where one loss alone was climbed: then the white box was weak, and its number is not to be trusted.
+BEYOND, MASKED = 0.01, 0.02
 # Points between the losses: up to 8 on small honest models, 45 where a softmax is saturated.
 DIFFER, CONTRADICT = 0.02, 0.15
 # Random changes, and the share of the images that they have no business to find.
@@ -29,8 +27,7 @@ def one_step(results: Sequence[AttackResult]) -> Verdict | None:
     left, remain = (min(int((~result.success).sum()) for result in group) for group in (one, many))
     total = len(one[0].success)
     detail = f"robust accuracy {left / total:.1%} under one step, {remain / total:.1%} under many"
-    status = grade_images(max(remain - left, 0), total, 0.0, ONE_STEP)
-    return verdict("one step not stronger than many", status, detail)
+    return verdict("one step not stronger than many", "pass" if left >= remain else "fail", detail)
 
 
 def weaker(results: Sequence[AttackResult], name: str, access: Sequence[str]) -> Verdict | None:
@@ -42,7 +39,7 @@ def weaker(results: Sequence[AttackResult], name: str, access: Sequence[str]) ->
     white = [result for result in results if result.access == "white-box"]
     seen, unseen = (np.logical_or.reduce([result.success for result in group]) for group in (white, others))
     count, total = int(np.sum(unseen & ~seen)), len(seen)
-    status = grade_images(count, total, BEYOND, MASKED)
+    status = "pass" if count < BEYOND * total else "warn" if count < MASKED * total else "fail"
     detail = f"{count / total:.1%} of the examples fell to the {name} alone"
     return verdict(f"{name} not stronger than white box", status, detail)
 
