@@ -9,6 +9,7 @@ import turns
 
 import tfharden as th
 from tfharden import losses
+from tfharden.hardening import untuned
 from tfharden.inputs import Examples
 
 BATCH, RATE, TEMPERATURE, LAYER = 128, 1e-3, 4.0, "conv3"
@@ -40,7 +41,7 @@ def teacher() -> keras.Model:
 
 
 def _batches(x: object, y: object) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH).cache()
+    return untuned(tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH).cache())
 
 
 def floors(examples: Examples) -> dict[str, Callable[[], None]]:

@@ -10,6 +10,7 @@ from keras import layers
 
 import tfharden as th
 from tfharden import losses
+from tfharden.hardening import untuned
 from tfharden.inputs import Examples
 
 EPSILON, STEPS, STEP_SIZE, BATCH, RATE = 0.3, 7, 0.1, 128, 1e-3
@@ -71,7 +72,7 @@ def ours(examples: Examples, **settings: object) -> Callable[[], None]:
     """An epoch of `fit`."""
     trainer = th.RobustModel(network(), th.attacks.PGD(th.Linf(EPSILON), steps=STEPS, step_size=STEP_SIZE), **settings)
     trainer.compile(keras.optimizers.Adam(RATE))
-    dataset = tf.data.Dataset.from_tensor_slices(examples).batch(BATCH).cache()
+    dataset = untuned(tf.data.Dataset.from_tensor_slices(examples).batch(BATCH).cache())
     return lambda: trainer.fit(dataset, shuffle=False, verbose=0)
 
 
@@ -98,8 +99,7 @@ def art(examples: Examples) -> Callable[[], None]:
 def rows(examples: Examples, rounds: int) -> list[list[str]]:
     """A row a trainer: images a second, and speed in that of each floor in the same turn; medians over the turns.
 
-    ART comes last, in two turns of its own. Where it ran in every turn, `fit` came to 0.71 of the floor by calls, and
-    here to 0.98; why is not known.
+    ART comes last, in two turns of its own, since a turn of it takes longer than all others together.
     """
     base = floors(examples)
     others = {

@@ -80,6 +80,7 @@ def epochs_of(trainer, count, batch_size, augment=None, epochs=3):
     x = np.linspace(0.1, 0.9, count, dtype=np.float32).reshape(-1, 1, 1, 1) * np.ones((1, 4, 4, 1), np.float32)
     dataset = shuffled((x, np.arange(count) % 3), batch_size, trainer, seed=3, augment=augment)
     assert len(dataset) == -(-count // batch_size)
+    assert dataset.options().autotune.enabled is False  # or else an epoch's end may wait for as long as it took
     seen = []
     for _ in range(epochs):
         batches = [(images.numpy(), labels.numpy()) for images, labels in dataset]

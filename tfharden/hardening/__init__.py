@@ -2,7 +2,7 @@
 
 from tfharden.hardening import objectives
 from tfharden.hardening.augmentation import Affine
-from tfharden.hardening.batches import shuffled
+from tfharden.hardening.batches import shuffled, untuned
 from tfharden.hardening.best_epoch import BestEpoch
 from tfharden.hardening.confidence import Confidence, confidence, confidence_table
 from tfharden.hardening.overfitting import CatastrophicOverfitting
@@ -20,4 +20,5 @@ __all__ = [
     "confidence_table",
     "objectives",
     "shuffled",
+    "untuned",
 ]

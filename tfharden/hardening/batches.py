@@ -53,4 +53,15 @@ def shuffled(
     # Batched before the images are looked up, so that TensorFlow sees the size of a batch and can share it out among
     # workers.
     batches = tf.data.Dataset.from_generator(order, output_signature=whole).unbatch().batch(batch_size).map(look_up)
-    return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    return untuned(batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same batches without the thread of TensorFlow's that tunes buffers, whose end an epoch may have to wait for.
+
+    The thread sleeps 10 ms, 20 ms, 40 ms and so on up to a minute. When the epoch is over it is woken a moment before
+    it is told to stop, and then often sleeps on (TensorFlow 2.21), so that an epoch takes up to twice its time.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
