@@ -41,6 +41,7 @@ def define_flags() -> None:
         "transfer", lambda name: name is None or th.attacks.is_known(name), f"known are {th.attacks.KNOWN}"
     )
     flags.DEFINE_enum("kernels", "xnnpack", list(th.tflite.KERNELS), "Kernels that run .tflite files.")
+    options.define_tensorboard()
     flags.DEFINE_string("output_dir", "saved_models/report", "Folder of the report.")
     options.define_overwrite()
 
@@ -48,6 +49,7 @@ def define_flags() -> None:
 def main() -> None:
     """What the flags ask for."""
     options.check_output(pathlib.Path(FLAGS.output_dir) / "report.json")
+    options.check_tensorboard()
     threat = options.threat()
     models = [th.as_classifier(path, threat.bounds, kernels=FLAGS.kernels) for path in FLAGS.model]
     dataset = options.dataset()
@@ -67,6 +69,8 @@ def main() -> None:
             progress=progress.part,
         )
         report.save(FLAGS.output_dir)
+    if FLAGS.tensorboard_dir:
+        th.evaluation.write_tensorboard(report, FLAGS.tensorboard_dir)
     print(report.table())
     print(f"\nreport: {pathlib.Path(FLAGS.output_dir) / 'report.html'}")
 

@@ -3,8 +3,6 @@
 tfharden-harden --dataset=digits --model=cnn --width=32 --epsilon=0.15 --output=saved_models/teacher.keras
 """
 
-import importlib.util
-
 from absl import flags
 
 import tfharden as th
@@ -35,15 +33,14 @@ def define_flags() -> None:
         "What to do when training on one attack step overfits to it: stop with the last good epoch, go on from it with "
         "PGD of --attack_steps, or nothing.",
     )
-    flags.DEFINE_string("tensorboard", None, "Folder for TensorBoard.")
+    options.define_tensorboard()
     options.define_output("saved_models/hardened.keras", "Path of the trained model.")
 
 
 def main() -> None:
     """What the flags ask for."""
     options.check_output(FLAGS.output, ".keras")
-    if FLAGS.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise th.InputError("--tensorboard needs the package tensorboard: pip install 'tfharden[tensorboard]'")
+    options.check_tensorboard()
     with strategy.scope():
         dataset = options.dataset()
         model = options.new_or_loaded_model(dataset)

@@ -27,8 +27,8 @@ def train(model: keras.Model, dataset: data.Dataset) -> None:
             callbacks.append(CatastrophicOverfitting(*watched, steps=FLAGS.attack_steps, fall_back=fall_back))
         if held_out:
             callbacks.append(BestEpoch(notes / "best.keras"))
-        if FLAGS.tensorboard and strategy.is_chief():
-            callbacks.append(keras.callbacks.TensorBoard(FLAGS.tensorboard))
+        if FLAGS.tensorboard_dir and strategy.is_chief():
+            callbacks.append(keras.callbacks.TensorBoard(FLAGS.tensorboard_dir))
         training.train(
             trainer,
             examples,

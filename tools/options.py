@@ -131,6 +131,17 @@ def define_output(default: str, help: str) -> None:
     define_overwrite()
 
 
+def define_tensorboard() -> None:
+    """--tensorboard_dir."""
+    flags.DEFINE_string("tensorboard_dir", None, "Folder for TensorBoard; needs tfharden[tensorboard].")
+
+
+def check_tensorboard() -> None:
+    """Refuses the flag where the package is missing, before any work is done."""
+    if FLAGS.tensorboard_dir:
+        th.evaluation.check_tensorboard()
+
+
 def define_overwrite() -> None:
     """--overwrite."""
     flags.DEFINE_bool("overwrite", False, "Replace what stands at the output.")

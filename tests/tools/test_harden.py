@@ -65,7 +65,7 @@ def test_what_surrounds_training(run, source, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "train", lambda trainer, *arguments, train=training.train, **settings: (
         seen.update(settings, trainer=trainer), train(trainer, *arguments, **settings)))  # fmt: skip
     flags = ["--held_out=100", "--average=0.9", "--weight_perturbation=0.01", "--ramp_epochs=1.5"]
-    flags += [f"--model={source}", f"--tensorboard={tmp_path / 'board'}", f"--output={tmp_path / 'hardened.keras'}"]
+    flags += [f"--model={source}", f"--tensorboard_dir={tmp_path / 'board'}", f"--output={tmp_path / 'hardened.keras'}"]
     run(*TINY, *flags)
     trainer = seen["trainer"]
     assert trainer.weight_perturbation == th.WeightPerturbation(0.01)

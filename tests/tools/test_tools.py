@@ -54,6 +54,7 @@ def test_evaluate_attacks_a_model_and_its_file(folder, teacher, int8):
     out = folder / "report"
     flags = [f"--model={teacher}", f"--model={int8}", "--attacks=bim,linearity,square", "--steps=2", "--queries=5"]
     flags += ["--num_examples=30", "--epsilon=8/255", "--kernels=reference", "--transfer=bim", f"--output_dir={out}"]
+    flags += [f"--tensorboard_dir={folder / 'board'}"]
     done = run_tool("evaluate", *flags)
     assert done.returncode == 0, done.stderr
     report = json.loads((out / "report.json").read_text())
@@ -64,6 +65,7 @@ def test_evaluate_attacks_a_model_and_its_file(folder, teacher, int8):
     assert report["transfer"]["parameters"]["steps"] == 2
     assert report["transfer"]["targets"] == ["teacher.keras", "teacher_int8.tflite"]
     assert "teacher_int8.tflite" in done.stdout.split("bim on")[1]
+    assert {path.name for path in (folder / "board").iterdir()} == {"1-teacher.keras", "2-teacher_int8.tflite"}
     assert "exists already: give --overwrite" in one_line(run_tool("evaluate", *flags), 1)
 
 

@@ -6,6 +6,7 @@ from tfharden.evaluation.linearity import linearity
 from tfharden.evaluation.probes import PROBES
 from tfharden.evaluation.report import Fooling, Panel, Report
 from tfharden.evaluation.statistics import wilson
+from tfharden.evaluation.tensorboard import check_tensorboard, write_tensorboard
 from tfharden.evaluation.transfer_matrix import TransferMatrix, transfer_matrix
 
 __all__ = [
@@ -14,10 +15,12 @@ __all__ = [
     "Panel",
     "Report",
     "TransferMatrix",
+    "check_tensorboard",
     "evaluate",
     "growth_with_dimension",
     "linear_margin_drop",
     "linearity",
     "transfer_matrix",
     "wilson",
+    "write_tensorboard",
 ]

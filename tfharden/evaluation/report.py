@@ -106,7 +106,7 @@ class Report:
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for row in _measures(shown.for_display(self.content)):
+        for row in measures(shown.for_display(self.content)):
             writer.writerow({column: _safe_cell(value) for column, value in row.items()})
         return buffer.getvalue()
 
@@ -156,7 +156,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     raise TypeError(f"a report can't hold a {type(value).__name__}")
 
 
-def _measures(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def measures(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of report.csv."""
     data, threat = content["data"], content["threat"]
     run = {"data": data["name"], "num_examples": data["num_examples"], "seed": content["seed"]}
