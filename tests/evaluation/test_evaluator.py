@@ -16,13 +16,12 @@ from linear_models import (
     linear,
     margins,
     only,
-    refused,
     robust_by_hand,
     weak_and_strong,
 )
 
 import tfharden as th
-from tfharden.attacks import FGSM, PGD, Square, Transfer
+from tfharden.attacks import FGSM, Square, Transfer
 from tfharden.evaluation.statistics import wilson
 
 # The numbers.
@@ -315,82 +314,3 @@ def test_vectors_are_images_too(tmp_path):
     report = th.evaluate([model], (x, np.arange(30) % 3), THREAT, ["pgd"])
     report.save(tmp_path)
     assert json.loads((tmp_path / "report.json").read_text())["data"]["num_examples"] == 30
-
-
-# What is refused, before any attack runs.
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        (lambda x, y: (x[:0], y[:0]), "empty"),
-        (lambda x, y: (x[:, :3], y), "shape"),
-        (lambda x, y: (x[0], y[:1]), "shape"),
-        (lambda x, y: (x, y[:-1]), "labels"),
-        (lambda x, y: (x, y + 1), "2 classes"),
-        (lambda x, y: (x, y - 1), "2 classes"),
-        (lambda x, y: (x, np.eye(2)[y]), "class number"),
-        (lambda x, y: (x, y + 0.5), "whole"),
-        (lambda x, y: (np.where(x > 0.7, np.nan, x), y), "NaN"),
-        (lambda x, y: (255 * x, y), "scale the images"),
-        (lambda x, y: (x - 1, y), "span"),
-    ],
-    ids=[
-        "empty",
-        "shape",
-        "one image",
-        "fewer labels",
-        "high",
-        "low",
-        "one-hot",
-        "fractions",
-        "nan",
-        "0-255",
-        "below 0",
-    ],
-)
-@pytest.mark.parametrize("kind", ["keras", "tflite"])
-def test_examples_that_do_not_fit(no_attack, files, kind, change, match):
-    model = linear() if kind == "keras" else files / "float32.tflite"
-    refused(match, [model], change(*examples(20)), THREAT, ["square"])
-
-
-def test_every_model_is_looked_at_first(no_attack):
-    other = keras.Sequential([keras.Input((5, 5, 1)), layers.Flatten(), layers.Dense(2)])
-    refused("shape", [linear(), other], examples(20), THREAT, ["pgd"])
-
-
-def test_nothing_to_do(no_attack):
-    refused("nothing to evaluate", [], examples(20), THREAT, ["pgd"])
-    refused("nothing to evaluate", [linear()], examples(20), THREAT, [])
-
-
-def test_unknown_attacks_and_models(no_attack, tmp_path):
-    refused("'pdg'.*fgsm.*pgd.*square", [linear()], examples(20), THREAT, ["pdg"])
-    refused("no such file", [tmp_path / "absent.keras"], examples(20), THREAT)
-    refused("absent.tflite", [tmp_path / "absent.tflite"], examples(20), THREAT)
-    refused("dict", [{}], examples(20), THREAT)
-
-
-def test_threats_that_differ(no_attack):
-    refused("0.1", [linear()], examples(20), THREAT, [PGD(th.Linf(0.1))])
-    refused("L2", [linear()], examples(20), THREAT, [PGD(th.L2(EPSILON))])
-    refused("L0", [linear()], examples(20), th.L0(2), ["pgd"])
-
-
-def test_gradients_from_nowhere(no_attack, files):
-    for model in (th.TFLiteClassifier(files / "int8.tflite"), th.CallableClassifier(lambda x: x, SHAPE, 2)):
-        refused("surrogate", [model], examples(20), THREAT, ["square", "pgd"])
-
-
-def test_surrogates_that_do_not_serve(no_attack, files):
-    path, box = files / "int8.tflite", th.TFLiteClassifier(files / "float32.tflite")
-    refused("gradients", [path], examples(20), THREAT, ["square", "pgd"], surrogate=box)
-    other = keras.Sequential([keras.Input((5, 5, 1)), layers.Flatten(), layers.Dense(2)])
-    refused("shape", [path], examples(20), THREAT, ["square", "pgd"], surrogate=other)
-
-
-def test_model_or_attack_outside_a_list(no_attack):
-    refused("list", linear(), examples(20), THREAT)
-    refused("list", "model.tflite", examples(20), THREAT)
-    refused("list", [linear()], examples(20), THREAT, "pgd")
