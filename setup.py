@@ -40,12 +40,20 @@ setup(
         "Jinja2>=3.1,<4",
     ],
     extras_require={
-        "test": ["pytest>=8,<10", "ruff>=0.17,<0.18", "foolbox==3.3.4", "tensorboard>=2.20,<3", MICRO, QUANTIZER],
+        "test": [
+            "pytest>=8,<10",
+            "pytest-xdist>=3.8,<4",
+            "ruff>=0.17,<0.18",
+            "foolbox==3.3.4",
+            "tensorboard>=2.20,<3",
+            MICRO,
+            QUANTIZER,
+        ],
         # Measures the arena of MCU kits and checks their golden vectors.
         "micro": [MICRO],
         # The recipes aeq-int8, aeq-dynamic and aeq-weight-only of an export; it pins ai-edge-litert to one version.
         "quantizer": [QUANTIZER],
-        # For keras.callbacks.TensorBoard, --tensorboard of the tools.
+        # For keras.callbacks.TensorBoard, --tensorboard_dir of the tools.
         "tensorboard": ["tensorboard>=2.20,<3"],
         # Peers, for benchmarks/.
         "bench": [
