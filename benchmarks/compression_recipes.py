@@ -33,16 +33,16 @@ FILES = (
 )
 
 
-def _models(epsilon: float, student: Mapping[str, object], threat: Mapping[str, object]) -> dict[str, Recipe]:
+def _models(student: Recipe, threat: Mapping[str, object]) -> dict[str, Recipe]:
     """Models by name: the student, and what comes of it."""
-    shared = dict(_COMMON | threat)
+    shared = _COMMON | dict(threat)
 
     def tuned(label: str, source: str, objective: str, settings: Mapping[str, object]) -> Recipe:
         given = flags(objective, shared, _TUNED, {"model": f"{{folder}}/{source}-0.keras"}, dict(settings))
-        return Recipe(label, epsilon, given, tool="tfharden-compress")
+        return Recipe(label, student.epsilon, given, tool="tfharden-compress")
 
     return {
-        "student": Recipe("student", epsilon, flags("madry", shared, {"ramp_epochs": 2}, dict(student))),
+        "student": student,
         "natural_qat": tuned("natural QAT", "student", "natural", {"quantize": "true"}),
         "adversarial_qat": tuned("adversarial QAT", "student", "madry", {"quantize": "true"}),
         "pruned": tuned("pruned", "student", "madry", {"sparsity": 0.8}),
@@ -51,11 +51,12 @@ def _models(epsilon: float, student: Mapping[str, object], threat: Mapping[str, 
     }
 
 
+_STUDENT = {"model": "threshold", "width": 14, "epochs": 30, "learning_rate": 2e-3, "ramp_epochs": 2}
+_MNIST = {"epsilon": 0.31} | _MOVED
+
 RECIPES: dict[str, dict[str, Recipe]] = {
-    "mnist": _models(
-        0.3,
-        {"model": "threshold", "width": 14, "epochs": 30, "learning_rate": 2e-3},
-        {"epsilon": 0.31} | _MOVED,
+    "mnist": _models(Recipe("student", 0.3, flags("madry", _COMMON, _MNIST, _STUDENT)), _MNIST),
+    "fashion_mnist": _models(
+        Recipe("student", 0.1, ("saved_models/reference/fashion_mnist_linf.keras",), tool=""), {"epsilon": 0.1}
     ),
-    "fashion_mnist": _models(0.1, {"width": 12, "epochs": 12, "learning_rate": 2e-3}, {"epsilon": 0.1}),
 }

@@ -54,7 +54,8 @@ def speed() -> list[str]:
         *header("Speed of distillation"),
         f"{len(y):,} MNIST images in batches of {distillation_speed.BATCH}; a student of {small:,} parameters, "
         f"a teacher of {wide:,}. Medians of",
-        f"{FLAGS.rounds} epochs after one that compiles; the speed in that of each floor in the same turn.",
+        f"{FLAGS.rounds} epochs after one that compiles; the speed in that of each floor in the same turn. All",
+        "trainers get batches without TensorFlow's tuning thread (`th.hardening.untuned`).",
         "",
         *tables.table(
             ["trainer", "images/s", *(f"of {floor}" for floor in floors)],

@@ -15,12 +15,12 @@ from tfharden.export.mcu import arena
 from tfharden.tflite import TFLiteFile
 
 PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert")
-ATTACKS = ("pgd", "apgd-ce", "apgd-dlr-t", "square")
+ATTACKS = ("apgd-ce", "apgd-dlr-t", "square")
 CALIBRATION, CALIBRATION_STEPS = 200, 10
 COLUMNS = (
     "file",
     "clean",
-    *("PGD-50", "APGD-CE", "APGD-DLR-T", "Square"),
+    *("APGD-CE", "APGD-DLR-T", "Square"),
     "worst case",
     "bytes",
     "gzip bytes",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,7 @@ class Recipe:
         epsilon: radius that the model is attacked with.
         flags: of the tool, but for data and output; "{folder}" stands for where the models of its table are kept.
         network: "wong" for the network of Wong et al. (2020), or else what the flags say.
-        tool: the command.
+        tool: the command; none for a model that is there already, whose path is the only flag.
         seeds: number of seeds, from 0.
         seed: the one of these that it is.
     """
@@ -88,15 +89,25 @@ class Table:
 
     def commands(self, names: Sequence[str]) -> list[str]:
         """A line each, for below the table."""
-        return [f"- {r.label}: `{r.tool} {' '.join(r.flags)}`" for r in map(self.recipes.__getitem__, names)]
+        return [f"- {r.label}: `{' '.join([r.tool, *r.flags]).strip()}`" for r in map(self.recipes.__getitem__, names)]
 
     def _figures(self, name: str, recipe: Recipe) -> dict:
         """Trains and measures, unless that was done before by the same command."""
         self.folder.mkdir(parents=True, exist_ok=True)
         model = self.path(name, recipe.seed)
         told = model.with_suffix(".json")
+        if not recipe.tool:
+            shutil.copy(recipe.flags[0], model)
         if told.exists() and json.loads(told.read_text())["flags"] == list(recipe.flags):
             return json.loads(told.read_text())
+        minutes = self._train(recipe, model) if recipe.tool else None
+        found = {"flags": list(recipe.flags), "minutes": minutes}
+        found |= self.measure(model, recipe)
+        files.write_text(told, json.dumps(found))
+        return found
+
+    def _train(self, recipe: Recipe, model: pathlib.Path) -> float | None:
+        """Minutes that the command took, None if it went on after a kill."""
         command = [flag.format(folder=self.folder) for flag in recipe.flags]
         command += [f"--dataset={tables.named(self.data)}", f"--output={model}", "--overwrite"]
         if recipe.network == "wong":
@@ -107,11 +118,7 @@ class Table:
         began = time.monotonic()
         subprocess.run([pathlib.Path(sys.executable).with_name(recipe.tool), *command], check=True)
         # What went on after a kill took longer than this.
-        minutes = None if resumed else (time.monotonic() - began) / 60
-        found = {"flags": list(recipe.flags), "minutes": minutes}
-        found |= self.measure(model, recipe)
-        files.write_text(told, json.dumps(found))
-        return found
+        return None if resumed else (time.monotonic() - began) / 60
 
 
 def attacked(examples: Examples) -> Callable[[pathlib.Path, Recipe], dict[str, Any]]:

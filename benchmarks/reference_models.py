@@ -1,6 +1,8 @@
-"""Puts a model that benchmarks/hardening.py made into saved_models/reference/, with a card.
+"""Puts a model that a benchmark made into saved_models/reference/, with a card.
 
     python benchmarks/reference_models.py --part=mnist --row=best --name=mnist_linf --data=MNIST.npz
+    python benchmarks/reference_models.py --benchmark=distillation --part=mnist --row=rslad --name=mnist_linf_student \
+        --data=MNIST.npz
 
 The card's figures are those of `tfharden-evaluate`, whose command stands in it.
 """
@@ -17,19 +19,23 @@ import tempfile
 
 import tables
 from absl import app, flags
-from hardening_recipes import RECIPES
+from distillation_recipes import RECIPES as STUDENTS
+from hardening_recipes import RECIPES as HARDENED
 from recipes import Recipe
 
 from tfharden import files
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("part", None, list(RECIPES), "Part of benchmarks/hardening.py.", required=True)
+flags.DEFINE_enum("benchmark", "hardening", ["hardening", "distillation"], "Which made it.")
+flags.DEFINE_enum("part", None, list(HARDENED), "Part of that benchmark.", required=True)
 flags.DEFINE_string("row", None, "Recipe, of which seed 0 is taken.", required=True)
 flags.DEFINE_string("name", None, "Name of the model and its card.", required=True)
 flags.DEFINE_string("data", None, "Dataset, as the tools' --dataset names it, or MNIST as an .npz.", required=True)
 flags.DEFINE_integer("images", 1000, "Test images.")
 flags.DEFINE_string("folder", "saved_models/benchmark", "Where the benchmark keeps models.")
 
+# Recipes, and what the names of their folders begin with.
+MADE_BY = {"hardening": (HARDENED, ""), "distillation": (STUDENTS, "distil_")}
 REFERENCE = pathlib.Path("saved_models/reference")
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD-50, 5 restarts", "autoattack": "AutoAttack"}
 
@@ -53,11 +59,11 @@ def evaluated(model: pathlib.Path, epsilon: float) -> tuple[dict, str]:
 
 
 def gradients(recipe: Recipe) -> int:
-    """Input gradients and updates that a training image cost."""
-    epochs, steps = (
-        int(re.search(rf"--{flag}=(\d+)", " ".join(recipe.flags))[1]) for flag in ("epochs", "attack_steps")
-    )
-    return epochs * (steps + 1)
+    """Input gradients and updates that a training image cost, in passes of the model itself."""
+    given = " ".join(recipe.flags)
+    epochs, steps = (int(re.search(rf"--{flag}=(\d+)", given)[1]) for flag in ("epochs", "attack_steps"))
+    updates = 2 if re.search("--objective=(rslad|iad) ", given) else 1
+    return epochs * (steps + updates)
 
 
 def card(path: pathlib.Path, recipe: Recipe, minutes: float) -> str:
@@ -65,7 +71,7 @@ def card(path: pathlib.Path, recipe: Recipe, minutes: float) -> str:
     found, command = evaluated(path, recipe.epsilon)
     robust = {attack["name"]: attack["robust_accuracy"] for attack in found["attacks"]}
     low, high = found["worst_case"]["interval"]
-    trained = f"tfharden-harden --dataset={FLAGS.part} {' '.join(recipe.flags)} --output={path.name}"
+    trained = f"{recipe.tool} --dataset={FLAGS.part} {' '.join(recipe.flags)} --output={path.name}"
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("tfharden", "tensorflow", "keras"))
     rows = {
         "file": path.name,
@@ -90,11 +96,12 @@ def card(path: pathlib.Path, recipe: Recipe, minutes: float) -> str:
 def main(argv: list[str]) -> None:
     """One model, one card."""
     del argv
-    recipe = RECIPES[FLAGS.part][FLAGS.row].seeded(0)
-    made = pathlib.Path(FLAGS.folder) / FLAGS.part / f"{FLAGS.row}-0"
+    recipes, prefix = MADE_BY[FLAGS.benchmark]
+    recipe = recipes[FLAGS.part][FLAGS.row].seeded(0)
+    made = pathlib.Path(FLAGS.folder) / f"{prefix}{FLAGS.part}" / f"{FLAGS.row}-0"
     told = json.loads(made.with_suffix(".json").read_text())
     if told["flags"] != list(recipe.flags):
-        raise SystemExit(f"{made}.keras was made by another recipe: run benchmarks/hardening.py again")
+        raise SystemExit(f"{made}.keras was made by another recipe: run the benchmark again")
     REFERENCE.mkdir(parents=True, exist_ok=True)
     path = REFERENCE / f"{FLAGS.name}.keras"
     shutil.copy(made.with_suffix(".keras"), path)

@@ -1,0 +1,67 @@
+"""Memory of `tfharden-evaluate` by the number of images, each in a process of its own.
+
+python benchmarks/evaluation_memory.py --data=fashion_mnist --model=saved_models/reference/fashion_mnist_linf.keras
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tables
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("data", None, "Dataset, as the tools' --dataset names it, or MNIST as an .npz.", required=True)
+flags.DEFINE_string("model", None, "A .keras or .tflite file for its images.", required=True)
+flags.DEFINE_list("counts", ["1000", "10000", "60000"], "Numbers of images.")
+flags.DEFINE_float("epsilon", 0.1, "Radius.")
+
+SETTINGS = ["--attacks=fgsm,pgd,square", "--steps=5", "--queries=20"]
+
+
+def measured(data: pathlib.Path, count: int, out: pathlib.Path) -> tuple[float, float]:
+    """Megabytes that were resident at most, and seconds, of one evaluation."""
+    tool = str(pathlib.Path(sys.executable).with_name("tfharden-evaluate"))
+    given = [f"--dataset=npz:{data}", f"--num_examples={count}", f"--model={FLAGS.model}", f"--epsilon={FLAGS.epsilon}"]
+    began = time.monotonic()
+    process = os.posix_spawn(tool, [tool, *given, *SETTINGS, f"--output_dir={out}"], os.environ)
+    _, status, used = os.wait4(process, 0)
+    if status:
+        raise SystemExit(f"{tool} ended with status {os.waitstatus_to_exitcode(status)}")
+    return used.ru_maxrss / 1024, time.monotonic() - began
+
+
+def main(argv: list[str]) -> None:
+    """One table."""
+    del argv
+    dataset = tables.dataset(FLAGS.data)
+    x, y = (np.concatenate(parts) for parts in zip(dataset.test, dataset.train, strict=True))
+    size = x[0].nbytes / 2**20
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = pathlib.Path(folder) / "data.npz"
+        np.savez(data, x_train=dataset.test[0][:1000], y_train=dataset.test[1][:1000], x_test=x, y_test=y)
+        for count in map(int, FLAGS.counts):
+            most, seconds = measured(data, count, pathlib.Path(folder) / f"{count}")
+            rows.append([f"{count:,}", f"{most:,.0f}", f"{count * size:,.0f}", f"{seconds:.0f}"])
+            print(rows[-1], flush=True)
+    lines = [
+        *tables.header(
+            "Memory of an evaluation", f"benchmarks/evaluation_memory.py --data={FLAGS.data} --model={FLAGS.model}"
+        ),
+        f"`tfharden-evaluate {' '.join(SETTINGS)}`, Linf {FLAGS.epsilon:g}, in a process of its own for each row; all",
+        f"read the same file of {len(y):,} images, {len(y) * size:,.0f} MB as float32. The most that was resident.",
+        "",
+        *tables.table(["images", "MB", "MB of the images themselves", "seconds"], *rows),
+        "",
+    ]
+    tables.write("evaluation_memory.md", lines)
+
+
+if __name__ == "__main__":
+    app.run(main)
