@@ -47,6 +47,7 @@ def header(what: str) -> list[str]:
 
 def speed() -> list[str]:
     """The trainers side by side."""
+    th.keep_freed_memory()
     x, y = th.data.take(tables.dataset(FLAGS.data).train, FLAGS.speed_images, SEED)
     small, wide = distillation_speed.student().count_params(), distillation_speed.teacher().count_params()
     floors = distillation_speed.FLOORS
@@ -55,7 +56,8 @@ def speed() -> list[str]:
         f"{len(y):,} MNIST images in batches of {distillation_speed.BATCH}; a student of {small:,} parameters, "
         f"a teacher of {wide:,}. Medians of",
         f"{FLAGS.rounds} epochs after one that compiles; the speed in that of each floor in the same turn. All",
-        "trainers get batches without TensorFlow's tuning thread (`th.hardening.untuned`).",
+        "trainers get batches without TensorFlow's tuning thread (`th.hardening.untuned`), in a process that keeps the",
+        "memory that it frees (`th.keep_freed_memory`).",
         "",
         *tables.table(
             ["trainer", "images/s", *(f"of {floor}" for floor in floors)],

@@ -14,6 +14,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "allocator": ("keep_freed_memory",),
     "classifiers": (
         "CallableClassifier",
         "Classifier",

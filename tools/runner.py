@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from absl import app, flags, logging
 
+from tfharden.allocator import keep_freed_memory
 from tfharden.errors import InputError, TrainingError, TrainingWarning
 from tfharden.export import ExportError
 
@@ -40,6 +41,7 @@ def _parse(purpose: str, argv: Sequence[str]) -> list[str]:
 
 
 def _guarded(main: Callable[[], None]) -> int:
+    keep_freed_memory()
     logging.set_verbosity(logging.ERROR)
     keras.utils.set_random_seed(flags.FLAGS.seed)
     tf.config.experimental.enable_op_determinism()
