@@ -32,6 +32,7 @@ SEED = 0
 def main(argv: list[str]) -> None:
     """One part, one table."""
     del argv
+    th.keep_freed_memory()
     dataset = tables.dataset(FLAGS.data)
     chosen = RECIPES[FLAGS.part]
     folder = pathlib.Path(FLAGS.folder) / f"compression_{FLAGS.part}"

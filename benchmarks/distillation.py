@@ -47,7 +47,6 @@ def header(what: str) -> list[str]:
 
 def speed() -> list[str]:
     """The trainers side by side."""
-    th.keep_freed_memory()
     x, y = th.data.take(tables.dataset(FLAGS.data).train, FLAGS.speed_images, SEED)
     small, wide = distillation_speed.student().count_params(), distillation_speed.teacher().count_params()
     floors = distillation_speed.FLOORS
@@ -135,6 +134,7 @@ def merged() -> list[str]:
 def main(argv: list[str]) -> None:
     """One part, one table."""
     del argv
+    th.keep_freed_memory()
     make = {"speed": speed, "merging": merged}.get(FLAGS.part, methods)
     tables.write(f"distillation_{FLAGS.part}.md", make())
 

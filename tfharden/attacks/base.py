@@ -132,8 +132,11 @@ class Attack(Configurable, abc.ABC):
             if not self.targetable:
                 raise InputError(f"{self.name} has no targeted form: leave targets out")
             goal = Targeted(y, check_targets(targets, y, classifier.num_classes))
-        x = check_images(x, classifier.input_shape, self.threat.bounds)
-        origin = in_batches(lambda part: np.clip(np.asarray(threat.snap(part)), *threat.bounds), x, CHUNK)
+        origin = in_batches(
+            lambda part: np.clip(np.asarray(threat.snap(part)), *threat.bounds),
+            check_images(x, classifier.input_shape, self.threat.bounds),
+            CHUNK,
+        )
         search = Search.open(classifier, origin, goal, progress)
         attack = self.within(threat)
         run = attack._prepare(classifier) if threat.epsilon > 0 else None

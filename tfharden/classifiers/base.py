@@ -69,5 +69,10 @@ def are_probabilities(outputs: np.ndarray, tolerance: float) -> bool:
 
 
 def in_batches(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int = BATCH_SIZE) -> np.ndarray:
-    """`function` over consecutive batches, joined."""
-    return np.concatenate([function(images[start : start + size]) for start in range(0, len(images), size)])
+    """`function` over consecutive batches, joined in an array of the first one's type; there is one image at least."""
+    first = function(images[:size])
+    joined = np.empty((len(images), *first.shape[1:]), first.dtype)
+    joined[:size] = first
+    for start in range(size, len(images), size):
+        joined[start : start + size] = function(images[start : start + size])
+    return joined

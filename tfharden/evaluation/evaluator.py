@@ -190,10 +190,8 @@ def _evaluate_one(
         label = f"{classifier.name}: {name}"
         progress(label, 0.0)
         # Short of 1.0, since successes are counted once more after the search.
-        result = attack(classifier, x, y, progress=functools.partial(_tell, progress, label), notes=notes)
-        samples[name] = result.adversarial[shown]
-        # Images of all attacks together would outgrow the memory; some are enough for what comes.
-        results[name] = dataclasses.replace(result, adversarial=result.adversarial[:KEPT].copy())
+        tell = functools.partial(_tell, progress, label)
+        results[name], samples[name] = _leaner(attack(classifier, x, y, progress=tell, notes=notes), shown)
         progress(label, 1.0)
     tried = [received[:VERIFIED], *(result.adversarial[:VERIFIED] for result in results.values())]
     twin = twin_entry(classifier, np.concatenate(tried))
@@ -216,6 +214,11 @@ def _evaluate_one(
     predicted = classifier.predict(samples[strongest])
     images = received[shown], samples[strongest]
     return entry, Panel(classifier.name, strongest, *images, y[shown], clean[shown], predicted)
+
+
+def _leaner(result: AttackResult, shown: np.ndarray) -> tuple[AttackResult, np.ndarray]:
+    """The result with some of its images, and those at `shown`: all images of all attacks would outgrow the memory."""
+    return dataclasses.replace(result, adversarial=result.adversarial[:KEPT].copy()), result.adversarial[shown]
 
 
 def _checked(
