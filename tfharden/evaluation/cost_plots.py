@@ -13,6 +13,9 @@ from matplotlib.transforms import Bbox
 from tfharden.evaluation import plots
 from tfharden.evaluation.plots import COLOURS, FONT, KILOBYTE, TEXT, WIDTH, Model
 
+# Of names above a strip, and below it.
+ROWS = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
@@ -117,14 +120,15 @@ def _label_strips(axes: Axes, names: Sequence[str], strips: Sequence[Bbox], anch
 
 
 def _places(strip: Bbox, anchor: float, width: float, height: float) -> Iterator[tuple[Bbox, float]]:
-    """Boxes of a size that touch the strip, each with a penalty for its distance from the best place on that side."""
+    """Boxes of a size beside, above and below the strip, each with a penalty for its distance from the best place."""
     for y in np.arange(strip.y0, strip.y1, 3):
         for x in (strip.x1 + 1, strip.x0 - width - 1):
             yield Bbox.from_bounds(x, y - height / 2, width, height), 0.05 * abs(y - anchor)
-    for y in (strip.y0 - height, strip.y1):
-        for shift in np.linspace(-0.4, 0.4, 5) * width:
-            x = (strip.x0 + strip.x1 - width) / 2 + shift
-            yield Bbox.from_bounds(x, y, width, height), 5 + 0.1 * abs(shift)
+    for row in range(ROWS):
+        for y in (strip.y0 - (row + 1) * height, strip.y1 + row * height):
+            for shift in np.linspace(-0.4, 0.4, 5) * width:
+                x = (strip.x0 + strip.x1 - width) / 2 + shift
+                yield Bbox.from_bounds(x, y, width, height), 5 + 20 * row + 0.1 * abs(shift)
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:
