@@ -25,7 +25,7 @@ def opened(page, profile, width=400):
     """What the browser wrote to its console, and the page as it was when all was loaded."""
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--window-size={width},800"]
     command = [BROWSER, *flags, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     return re.findall(r"CONSOLE\S* (.*)", done.stderr), done.stdout
 
 

@@ -27,7 +27,7 @@ from robust_examples import (
 import tfharden as th
 from tfharden.attacks import FGSM, PGD
 
-SECONDS = 120
+SECONDS = 600
 
 # What every kind of replicas runs, all of it in one process for each replica; `strategy` makes the model's variables.
 

@@ -216,7 +216,7 @@ def test_sparse_index():
 def test_what_is_not_refused_runs_without_a_crash(tflite_folder, file, kind, use, count):
     command = [sys.executable, str(MUTATIONS), str(tflite_folder / file), kind, use, "0", str(count)]
     environment = os.environ | {"PYTHONPATH": str(MUTATIONS.parents[2])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False, env=environment)
     assert done.returncode == 0, f"exit status {done.returncode} after {done.stderr[-300:]}"
     counts = json.loads(done.stdout)
     assert sum(counts.values()) == count

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 def run_tool(name, *flags):
     """The finished process of a tool."""
     command = [sys.executable, ROOT / "tools" / f"{name}.py", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
 
 
 def fast(folder):

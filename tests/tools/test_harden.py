@@ -188,7 +188,7 @@ def test_two_workers_write_one_model(tmp_path):
 
     workers = [start(index) for index in range(2)]
     try:
-        told = [worker.communicate(timeout=120) for worker in workers]
+        told = [worker.communicate(timeout=600) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
