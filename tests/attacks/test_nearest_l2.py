@@ -193,9 +193,10 @@ def test_what_lies_within_epsilon_may_be_left_alone(two_classes, kind):
     clear = (np.abs(expected / attack.threat.epsilon - 1) > 0.01) & (expected > TOO_CLOSE)
     np.testing.assert_array_equal(early.success[clear], late.success[clear])
     assert early.gradients[late.success].sum() < 0.5 * late.gradients[late.success].sum()
-    # The others are searched for as before. Their way depends on rounding, and so on what else is in the batch.
     others = ~late.success & clear
-    np.testing.assert_allclose(early.gradients[others], late.gradients[others], rtol=0.2)
+    # Line searches of L-BFGS branch on rounding, and so on what else is in the batch.
+    rtol = 0.2 if kind is LBFGS else 0
+    np.testing.assert_allclose(early.gradients[others], late.gradients[others], rtol=rtol)
 
 
 @BOTH
