@@ -21,9 +21,6 @@ IMAGES, FLAT, LABELS = linear_problem.IMAGES[:40], linear_problem.FLAT[:40], lin
 BOTH = pytest.mark.parametrize("kind", [CarliniWagner, LBFGS])
 # Three quarters of the values are black or white, as in many pictures.
 SHARP = np.clip(4 * IMAGES - 1.5, 0, 1).astype(np.float32)
-# An image this close to the boundary is moved onto it so exactly that rounding, which differs with processor and batch,
-# tells on which side it is.
-TOO_CLOSE = 1e-3
 
 
 def _closed_form(images, offset):
@@ -49,8 +46,7 @@ def test_two_classes_without_edges(two_classes, kind):
     expected = np.abs(FLAT @ SLOPE + OFFSET) / np.linalg.norm(SLOPE)
     result = kind(L2(10.0, WIDE))(two_classes, IMAGES, LABELS)
     _assert_shortest(result.minimum, expected)
-    assert result.success[expected > TOO_CLOSE].all()
-    assert (result.success | result.lost).all()
+    assert result.success.all()
     np.testing.assert_allclose(result.distance, result.minimum, rtol=1e-5)
 
 
@@ -82,7 +78,7 @@ def test_epsilon_decides_success_and_not_the_minimum(two_classes, kind):
     expected = np.abs(FLAT @ SLOPE + OFFSET) / np.linalg.norm(SLOPE)
     for epsilon in np.quantile(expected, [0.2, 0.7]):
         result = kind(L2(float(epsilon), WIDE))(two_classes, IMAGES, LABELS)
-        clear = (np.abs(expected - epsilon) > 0.01 * epsilon) & (expected > TOO_CLOSE)
+        clear = np.abs(expected - epsilon) > 0.01 * epsilon
         np.testing.assert_array_equal(result.success[clear], (expected < epsilon)[clear])
         assert (result.distance <= epsilon * (1 + 1e-5)).all()
         _assert_shortest(result.minimum, expected)
@@ -190,13 +186,14 @@ def test_what_lies_within_epsilon_may_be_left_alone(two_classes, kind):
     late, early = (
         dataclasses.replace(attack, early_exit=early)(two_classes, IMAGES, LABELS) for early in (False, True)
     )
-    clear = (np.abs(expected / attack.threat.epsilon - 1) > 0.01) & (expected > TOO_CLOSE)
+    clear = np.abs(expected / attack.threat.epsilon - 1) > 0.01
     np.testing.assert_array_equal(early.success[clear], late.success[clear])
     assert early.gradients[late.success].sum() < 0.5 * late.gradients[late.success].sum()
     others = ~late.success & clear
-    # Line searches of L-BFGS branch on rounding, and so on what else is in the batch.
-    rtol = 0.2 if kind is LBFGS else 0
-    np.testing.assert_allclose(early.gradients[others], late.gradients[others], rtol=rtol)
+    np.testing.assert_allclose(early.minimum[others], late.minimum[others], rtol=1e-3)
+    # A line search of L-BFGS branches on the last bit, and so on what else is in the batch; Adam doesn't branch.
+    rtol = 0.1 if kind is LBFGS else 0
+    np.testing.assert_allclose(early.gradients[others].sum(), late.gradients[others].sum(), rtol=rtol)
 
 
 @BOTH

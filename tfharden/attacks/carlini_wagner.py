@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfharden.attacks.ascent import per_image
 from tfharden.attacks.goals import Goal
-from tfharden.attacks.look import look
+from tfharden.attacks.look import certain, look
 from tfharden.attacks.minimum_norm import MinimumNormAttack, Solver
 from tfharden.attacks.search import Search
 from tfharden.attacks.tracing import rows, traced, write_rows
@@ -240,11 +240,12 @@ class _Compiled:
             # There is no ball to stay in, so the nearest value that the device receives will do.
             received = self.threat.snap(x)
             seen = look(self.logits_fn, received, goal, _margin)
+            value = certain(seen, received)
             # On a tie nothing is lacking and the goal may still not be reached: the loss has to go on.
-            short = ~seen.reached | (seen.values < self.confidence)
-            best = best.after(received, self.threat.distance(received, origin), seen.values, ~short, seen.blind)
+            short = ~seen.reached | (value < self.confidence)
+            best = best.after(received, self.threat.distance(received, origin), value, ~short, seen.blind)
             change = (x - origin) / self.span
-            lack = tf.where(short, tf.maximum(self.confidence - seen.values, 0.0), 0.0)
+            lack = tf.where(short, tf.maximum(self.confidence - value, 0.0), 0.0)
             objective = tf.reduce_sum(tf.square(change), axis=image_axes(x)) + constants * lack
             pull = per_image(tf.where(short, constants * self.span, 0.0), x) * seen.gradient
             slope = (2 * change - pull) * (1 - tf.square(bent)) / (2 * SHARE)

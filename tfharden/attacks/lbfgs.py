@@ -11,7 +11,7 @@ from scipy import optimize
 
 from tfharden.attacks.goals import Goal
 from tfharden.attacks.lockstep import Ask, in_lockstep
-from tfharden.attacks.look import look
+from tfharden.attacks.look import certain, look
 from tfharden.attacks.minimum_norm import MinimumNormAttack, Solver
 from tfharden.attacks.search import Search
 from tfharden.attacks.tracing import rows, traced
@@ -34,9 +34,9 @@ class Seen(NamedTuple):
 
     Attributes:
         image: as the classifier receives it.
-        value: its margin.
+        value: its margin for certain.
         gradient: of the margin by the values of the image in units of the box, flat.
-        reached: whether it reaches the goal.
+        reached: whether it reaches the goal for certain.
         distance: from the clean image.
     """
 
@@ -177,8 +177,10 @@ def _see(threat: L2, classifier: Classifier, kind: type[Goal]) -> Callable[..., 
         # There is no ball to stay in, so the nearest value that the device receives will do.
         received = threat.snap(x)
         seen = look(classifier.logits_fn, received, goal, lambda logits, goal: goal.values(margin, logits))
+        value = certain(seen, received)
+        reached = seen.reached & (value >= 0)
         gradient = tf.cast((high - low) * tf.reshape(seen.gradient, [-1, dimension]), tf.float64)
-        return received, seen.values, gradient, seen.reached, threat.distance(received, origin), seen.blind
+        return received, value, gradient, reached, threat.distance(received, origin), seen.blind
 
     images, counts = tf.TensorSpec([None, *classifier.input_shape], tf.float32), tf.TensorSpec([None], tf.int32)
     return traced(see, tf.TensorSpec([None, dimension], tf.float32), images, kind(*[counts] * len(kind._fields)))

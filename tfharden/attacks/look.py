@@ -12,6 +12,8 @@ from tfharden.threats.base import image_axes
 
 # What is climbed, `[batch]`, of logits and a goal.
 Height = Callable[[tf.Tensor, Goal], tf.Tensor]
+# The share of a pixel that rounding may take: four times what float32 resolves of it.
+ROUNDING = 2.0**-21
 
 
 class Look(NamedTuple):
@@ -47,6 +49,15 @@ def look(logits_fn: LogitsFn, x: tf.Tensor, goal: Goal, height: Height) -> Look:
     gradient = tf.where(tf.math.is_finite(gradient), gradient, 0.0) / GRADIENT_SCALE
     blind = tf.cast(tf.reduce_all(gradient == 0.0, axis=image_axes(x)), tf.int32)
     return Look(values, goal.reached(answers(logits)), gradient, blind)
+
+
+def certain(seen: Look, x: tf.Tensor) -> tf.Tensor:
+    """How high images `x` stand for certain: without what rounding each of their pixels could change, `[batch]`.
+
+    To first order the sum of |gradient| |x| over the pixels, times 2^-21. An image that stands on a boundary no higher
+    than that may be on its other side in another batch or on another processor.
+    """
+    return seen.values - ROUNDING * tf.reduce_sum(tf.abs(seen.gradient * x), axis=image_axes(x))
 
 
 def answers(logits: tf.Tensor) -> tf.Tensor:
