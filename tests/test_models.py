@@ -25,6 +25,11 @@ def _parameters(name, w, side, channels, classes):
         convolutions = (channels + 1) * channels + (25 * channels + 1) * w
         convolutions += (9 * w + 1) * 2 * w + (16 * 2 * w + 1) * 2 * w
         return convolutions + (left * left * 2 * w + 1) * 4 * w + (4 * w + 1) * classes
+    if name in ("strided", "strided_threshold"):
+        left, wide = -(-side // 4), 3 * w // 2
+        cut = (channels + 1) * channels if name == "strided_threshold" else 0
+        convolutions = (16 * channels + 1) * wide + (wide + 1) * w + (16 * w + 1) * w
+        return cut + convolutions + (left * left * w + 1) * wide + (wide + 1) * classes
     total = (9 * channels + 1) * w if name == "depthwise" else 9 * channels * w + _norm(w)
     if name == "depthwise":
         for before, after in ((w, 2 * w), (2 * w, 4 * w), (4 * w, 4 * w)):
@@ -54,7 +59,7 @@ def test_the_last_layer_is_linear_and_called_logits(name):
     assert not any(isinstance(layer, keras.layers.Softmax) for layer in model.layers)
 
 
-@pytest.mark.parametrize(("name", "stages"), [("cnn", 3), ("depthwise", 4), ("resnet", 4)])
+@pytest.mark.parametrize(("name", "stages"), [("cnn", 3), ("strided", 3), ("depthwise", 4), ("resnet", 4)])
 def test_stages_are_named_in_order(name, stages):
     names = [layer.name for layer in models.build(name, (8, 8, 1), 5).layers]
     places = [names.index(f"conv{stage}") for stage in range(1, stages + 1)]
@@ -74,9 +79,10 @@ def test_a_seed_fixes_the_weights(name):
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_threshold_is_where_the_description_says():
+@pytest.mark.parametrize("name", ["threshold", "strided_threshold"])
+def test_threshold_is_where_the_description_says(name):
     """Each channel by itself, 0.05 and 0.95 at a distance of about 0.1 from one half, and nowhere flat."""
-    model = models.build("threshold", (2, 1, 2), 3, width=4)
+    model = models.build(name, (2, 1, 2), 3, width=4)
     pixels = np.array([[0.4, 0.6], [0.5, 0.1]], np.float32).reshape(1, 2, 1, 2)
     cut = keras.Model(model.input, model.get_layer("threshold").output)(pixels).numpy()
     np.testing.assert_allclose(cut[0, :, 0], 1 / (1 + np.exp(-30 * (pixels[0, :, 0] - 0.5))), rtol=1e-5)
@@ -84,7 +90,10 @@ def test_threshold_is_where_the_description_says():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(InputError, match="unknown model 'vgg': known are cnn, threshold, mlp, depthwise, resnet"):
+    with pytest.raises(
+        InputError,
+        match="unknown model 'vgg': known are cnn, threshold, strided, strided_threshold, mlp, depthwise, resnet",
+    ):
         models.build("vgg", (8, 8, 1), 3)
     with pytest.raises(InputError, match="width=0"):
         models.build("cnn", (8, 8, 1), 3, width=0)
