@@ -7,7 +7,7 @@ import tfharden as th
 from tfharden.hardening import shuffled
 from tfharden.inputs import Examples
 
-WIDTH, EPOCHS, BATCH, RATE, TEMPERATURE = 16, 5, 128, 2e-3, 4.0
+MODEL, WIDTH, EPOCHS, BATCH, RATE, TEMPERATURE = "strided", 16, 5, 128, 2e-3, 4.0
 CLASSES = {
     "mnist": [f"digit {index}" for index in range(10)],
     "fashion_mnist": ["top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"],
@@ -33,7 +33,7 @@ def rows(sets: dict[str, tuple[Examples, Examples]], seed: int) -> list[list[str
     """
     teachers = {}
     for index, (domain, (train, _)) in enumerate(sets.items()):
-        teachers[domain] = th.models.build("cnn", (28, 28, 1), 10, WIDTH, seed=2 * seed + index)
+        teachers[domain] = th.models.build(MODEL, (28, 28, 1), 10, WIDTH, seed=2 * seed + index)
         teachers[domain].name = domain
         _train(th.RobustModel(teachers[domain]), train, seed, EPOCHS)
     images = np.concatenate([train[0] for train, _ in sets.values()])
@@ -41,7 +41,7 @@ def rows(sets: dict[str, tuple[Examples, Examples]], seed: int) -> list[list[str
     found = [["teachers", *(f"{_accuracy(teachers[d], *sets[d][1]):.1%}" for d in sets), ""]]
     for source, y in {"stream": domains, "confidence": None}.items():
         merged = th.LabelMap(teachers, CLASSES, domain_from=source, temperature=TEMPERATURE)
-        student = th.models.build("cnn", (28, 28, 1), 20, WIDTH, seed=seed + 10)
+        student = th.models.build(MODEL, (28, 28, 1), 20, WIDTH, seed=seed + 10)
         _train(th.Distiller(student, merged, th.SoftTarget(TEMPERATURE), seed=seed), (images, y), seed, EPOCHS)
         scores, right = [], []
         for domain, (_, (x, labels)) in sets.items():
