@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from recipes import Recipe, flags
 
 _EPOCHS_OF_20 = {"natural": 5, "madry": 5, "ard": 5, "rslad": 4, "iad": 4, "adaad": 3}
-_COMMON = {"batch_size": 128, "average": 0.999, "attack_steps": 3, "learning_rate": 3e-3, "ramp_epochs": 1}
+_COMMON = {"batch_size": 128, "average": 0.995, "attack_steps": 3, "learning_rate": 3e-3, "ramp_epochs": 1}
 _LABELS = {
     "natural": "natural student",
     "madry": "Madry student",

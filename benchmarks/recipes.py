@@ -98,8 +98,8 @@ class Table:
         told = model.with_suffix(".json")
         if not recipe.tool:
             shutil.copy(recipe.flags[0], model)
-        if told.exists() and json.loads(told.read_text())["flags"] == list(recipe.flags):
-            return json.loads(told.read_text())
+        if told.exists() and set((kept := json.loads(told.read_text()))["flags"]) == set(recipe.flags):
+            return kept
         minutes = self._train(recipe, model) if recipe.tool else None
         found = {"flags": list(recipe.flags), "minutes": minutes}
         found |= self.measure(model, recipe)

@@ -23,7 +23,10 @@ def define_flags() -> None:
     options.define_number("warmup_epochs", 0.0, "Epochs in which the learning rate rises from zero.")
     flags.DEFINE_enum("decay", COSINE, DECAYS, "How the learning rate falls to zero afterwards.")
     options.define_number(
-        "average", 0.0, "Momentum of the average of the weights (0.999, say); 0 for none.", most=0.9999
+        "average",
+        0.0,
+        "Momentum m of the averaged weights: about the last 1/(1 - m) updates count; 0 for none.",
+        most=0.9999,
     )
     options.define_number("rotation", 0.0, "Training images are turned at random by up to so many degrees.")
     for name, what in (("zoom", "zoomed"), ("shear", "sheared"), ("shift", "shifted")):

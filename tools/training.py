@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from absl import flags
 
 import tfharden as th
 from tfharden import data, files
+from tfharden.errors import TrainingWarning
 from tfharden.hardening.augmentation import Affine
 from tfharden.hardening.batches import shuffled
 from tfharden.inputs import Examples
@@ -20,6 +22,8 @@ from tfharden.tools.progress import Progress
 from tfharden.tools.stages import resumable
 
 FLAGS = flags.FLAGS
+# Averaged weights that hold more than this of the first ones are worse than those of the last step.
+REMEMBERED = 0.01
 # Images that validation takes at a time.
 VALIDATION_BATCH = 256
 
@@ -64,6 +68,7 @@ def train(
     rising = round(warmup_epochs * an_epoch)
     falling = max(epochs * an_epoch - rising, 1)
     rate = schedule.rate(learning_rate, rising, falling, decay)
+    _warn_of_memory(average, epochs * an_epoch)
     optimizer = keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or None)
     trainer.compile(optimizer, metrics=["accuracy"])
     swap = [keras.callbacks.SwapEMAWeights()] if average else []
@@ -114,6 +119,17 @@ def unfinished(output: files.Path, source: data.Dataset) -> Iterator[pathlib.Pat
 def backup(folder: pathlib.Path) -> keras.callbacks.Callback:
     """Keeps the training's state in `folder` at the end of each epoch, and goes on from it."""
     return keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)
+
+
+def _warn_of_memory(average: float, updates: int) -> None:
+    left = average**updates
+    if left > REMEMBERED:
+        warnings.warn(
+            f"average={average:g}: after all {updates} updates {left:.0%} of the averaged weights are still the first "
+            f"ones; train for longer, or take --average={max(1 - 10 / updates, 0):.3g} at most",
+            TrainingWarning,
+            stacklevel=3,
+        )
 
 
 class _Epochs(keras.callbacks.Callback):

@@ -14,6 +14,7 @@ from processes import ROOT, run_tool
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tfharden as th
+from tfharden.errors import TrainingWarning
 from tfharden.tools import harden, training
 
 TINY = ["--epochs=2", "--attack_steps=2", "--num_examples=40", "--width=2", "--epsilon=0.1"]
@@ -225,3 +226,13 @@ def test_learning_rate_rises_and_falls(flags, expected, run, tmp_path, monkeypat
     monkeypatch.setattr(training._Epochs, "on_epoch_begin", note)
     run(*TINY, "--epochs=3", "--learning_rate=1", *flags, f"--output={tmp_path / 'm.keras'}")
     np.testing.assert_allclose(rates, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("average", "left"), [(0.999, "98%"), (0.6, None), (0.0, None)])
+def test_averages_that_remember_the_first_weights_are_told_of(average, left, recwarn):
+    """22 updates: 0.999^22 is 0.978, 0.6^22 is 0.00001."""
+    model = th.models.build("mlp", (2, 2, 1), 2, 1)
+    examples = np.zeros((22, 2, 2, 1), np.float32), np.zeros(22, np.int64)
+    training.train(th.RobustModel(model), examples, "x", epochs=1, batch_size=1, learning_rate=0.1, average=average)
+    told = [str(each.message) for each in recwarn if each.category is TrainingWarning]
+    assert [f" {left} of the averaged weights are still the first ones" in line for line in told] == [True] * bool(left)
