@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
     dataset = tables.dataset(FLAGS.data)
     chosen = RECIPES[FLAGS.part]
     folder = pathlib.Path(FLAGS.folder) / f"compression_{FLAGS.part}"
-    kept = recipes.Table(chosen, folder, FLAGS.data, lambda *_: {})
+    kept = recipes.Table(chosen, folder, folder, FLAGS.data, lambda *_: {})
     kept.found([])
     epsilon = next(iter(chosen.values())).epsilon
     bench = exported_files.Bench(dataset, th.Linf(epsilon), FLAGS.images, SEED)

@@ -13,6 +13,7 @@ import os
 import pathlib
 import statistics
 import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -70,23 +71,28 @@ def speed() -> list[str]:
 def methods() -> list[str]:
     """A row a recipe, and what its student is as an int8 file."""
     dataset = tables.dataset(FLAGS.data)
-    examples = th.data.take(dataset.test, FLAGS.images, SEED)
-    measure = recipes.attacked(examples, list(ATTACKS))
-    kept = recipes.Table(RECIPES[FLAGS.part], pathlib.Path(FLAGS.folder) / f"distil_{FLAGS.part}", FLAGS.data, measure)
+    attacked = recipes.attacked(th.data.take(dataset.test, FLAGS.images, SEED), list(ATTACKS))
+
+    def measure(path: pathlib.Path, recipe: recipes.Recipe) -> dict[str, Any]:
+        return attacked(path, recipe) | as_int8(path, dataset, recipe.epsilon)
+
+    table = f"distil_{FLAGS.part}"
+    folder, figures = pathlib.Path(FLAGS.folder) / table, recipes.FIGURES / table
+    kept = recipes.Table(RECIPES[FLAGS.part], folder, figures, FLAGS.data, measure)
     found = kept.found(FLAGS.rows)
     rows = []
     for name, each in found.items():
-        recipe = kept.recipes[name]
-        size, microseconds = as_int8(kept.path(name), dataset, recipe.epsilon)
-        parameters, shares = f"{each[0]['parameters']:,}", recipes.shares(each, ["clean", *ATTACKS, "worst"])
-        rows.append([recipe.label, *shares, parameters, f"{size:,}", f"{microseconds:.0f}", recipes.minutes(each)])
+        shares = recipes.shares(each, ["clean", *ATTACKS, "worst"])
+        sizes = [f"{each[0]['parameters']:,}", f"{each[0]['int8_bytes']:,}"]
+        microseconds = statistics.median(one["microseconds"] for one in each)
+        rows.append([kept.recipes[name].label, *shares, *sizes, f"{microseconds:.0f}", recipes.minutes(each)])
     epsilon = next(iter(kept.recipes.values())).epsilon
     columns = ["model", "clean", *ATTACKS.values(), "worst case", "parameters", "int8 bytes", "us an image", "minutes"]
     return [
         *header(f"Students of one size, {FLAGS.part}"),
         f"Linf {epsilon:g}, {FLAGS.images:,} test images, attacks by their default settings, in percent; the worst",
         "case counts an image as lost that any of them turns. Several seeds: the mean, and the range. The int8 file is",
-        "seed 0's; microseconds on one thread, in batches of 64, median. Minutes of the whole command.",
+        "run on one thread, in batches of 64. Minutes of the whole command.",
         "",
         *tables.table(columns, *rows),
         "",
@@ -97,8 +103,8 @@ def methods() -> list[str]:
     ]
 
 
-def as_int8(path: pathlib.Path, dataset: th.data.Dataset, epsilon: float) -> tuple[int, float]:
-    """Bytes of the model's int8 file, and microseconds an image."""
+def as_int8(path: pathlib.Path, dataset: th.data.Dataset, epsilon: float) -> dict[str, float]:
+    """Bytes of the model's int8 file, and microseconds an image, median of passes over the images."""
     model = th.load_model(path)
     x, y = th.data.take(dataset.train, CALIBRATION, SEED)
     attacked = th.attacks.PGD(th.Linf(epsilon), steps=10)(th.KerasClassifier(model), x, y).adversarial
@@ -109,7 +115,7 @@ def as_int8(path: pathlib.Path, dataset: th.data.Dataset, epsilon: float) -> tup
         began = time.perf_counter()
         runtime.predict(images)
         seconds.append(time.perf_counter() - began)
-    return len(file.content), 1e6 * statistics.median(seconds[1:]) / len(images)
+    return {"int8_bytes": len(file.content), "microseconds": 1e6 * statistics.median(seconds[1:]) / len(images)}
 
 
 def merged() -> list[str]:

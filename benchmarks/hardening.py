@@ -62,9 +62,8 @@ def speed() -> list[str]:
 def methods() -> list[str]:
     """A row a recipe; recipes that differ by the seed alone share one."""
     examples = th.data.take(dataset().test, FLAGS.images, SEED)
-    kept = recipes.Table(
-        RECIPES[FLAGS.part], pathlib.Path(FLAGS.folder) / FLAGS.part, FLAGS.data, recipes.attacked(examples)
-    )
+    folder, figures = pathlib.Path(FLAGS.folder) / FLAGS.part, recipes.FIGURES / FLAGS.part
+    kept = recipes.Table(RECIPES[FLAGS.part], folder, figures, FLAGS.data, recipes.attacked(examples))
     found = kept.found(FLAGS.rows)
     rows = [
         [kept.recipes[name].label, f"{each[0]['parameters']:,}", *recipes.shares(each), recipes.minutes(each)]

@@ -21,6 +21,8 @@ from tfharden import attacks, files
 from tfharden.inputs import Examples
 
 ATTACKS = ("fgsm", "pgd", "autoattack")
+# Figures are kept with the project, so that a table goes on, and can be checked, where the models are gone.
+FIGURES = pathlib.Path("benchmarks/results/figures")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +66,15 @@ class Table:
 
     Attributes:
         recipes: by name.
-        folder: where models and figures are kept.
+        folder: where models are kept.
+        figures: where their figures are kept.
         data: what --data says.
         measure: figures of a trained model, whose file and recipe it gets.
     """
 
     recipes: Mapping[str, Recipe]
     folder: pathlib.Path
+    figures: pathlib.Path
     data: str
     measure: Callable[[pathlib.Path, Recipe], dict[str, Any]]
 
@@ -78,12 +82,18 @@ class Table:
         """Where that recipe's model is kept."""
         return self.folder / f"{name}-{seed}.keras"
 
+    def told(self, name: str, seed: int = 0) -> dict[str, Any] | None:
+        """Figures of that recipe's model, if it was made by these very flags."""
+        figures = self._figures(name, seed)
+        found = json.loads(figures.read_text()) if figures.exists() else None
+        return found if found and set(found["flags"]) == set(self.recipes[name].seeded(seed).flags) else None
+
     def found(self, only: Sequence[str]) -> dict[str, list[dict]]:
         """Figures of each seed, by recipe: of those in `only` (all if it is empty), and of those that were ever run."""
         found = {}
         for name, recipe in self.recipes.items():
-            if not only or name in only or self.path(name).with_suffix(".json").exists():
-                found[name] = [self._figures(name, recipe.seeded(seed)) for seed in range(recipe.seeds)]
+            if not only or name in only or self._figures(name, 0).exists():
+                found[name] = [self._made(name, recipe.seeded(seed)) for seed in range(recipe.seeds)]
                 print(name, *found[name], flush=True)
         return found
 
@@ -91,19 +101,22 @@ class Table:
         """A line each, for below the table."""
         return [f"- {r.label}: `{' '.join([r.tool, *r.flags]).strip()}`" for r in map(self.recipes.__getitem__, names)]
 
-    def _figures(self, name: str, recipe: Recipe) -> dict:
+    def _figures(self, name: str, seed: int) -> pathlib.Path:
+        return self.figures / f"{name}-{seed}.json"
+
+    def _made(self, name: str, recipe: Recipe) -> dict[str, Any]:
         """Trains and measures, unless that was done before by the same command."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         model = self.path(name, recipe.seed)
-        told = model.with_suffix(".json")
+        for folder in (self.folder, self.figures):
+            folder.mkdir(parents=True, exist_ok=True)
         if not recipe.tool:
             shutil.copy(recipe.flags[0], model)
-        if told.exists() and set((kept := json.loads(told.read_text()))["flags"]) == set(recipe.flags):
-            return kept
+        if told := self.told(name, recipe.seed):
+            return told
         minutes = self._train(recipe, model) if recipe.tool else None
         found = {"flags": list(recipe.flags), "minutes": minutes}
         found |= self.measure(model, recipe)
-        files.write_text(told, json.dumps(found))
+        files.write_text(self._figures(name, recipe.seed), json.dumps(found, indent=1))
         return found
 
     def _train(self, recipe: Recipe, model: pathlib.Path) -> float | None:

@@ -21,7 +21,7 @@ import tables
 from absl import app, flags
 from distillation_recipes import RECIPES as STUDENTS
 from hardening_recipes import RECIPES as HARDENED
-from recipes import Recipe
+from recipes import FIGURES, Recipe, Table
 
 from tfharden import files
 
@@ -97,15 +97,15 @@ def main(argv: list[str]) -> None:
     """One model, one card."""
     del argv
     recipes, prefix = MADE_BY[FLAGS.benchmark]
-    recipe = recipes[FLAGS.part][FLAGS.row].seeded(0)
-    made = pathlib.Path(FLAGS.folder) / f"{prefix}{FLAGS.part}" / f"{FLAGS.row}-0"
-    told = json.loads(made.with_suffix(".json").read_text())
-    if told["flags"] != list(recipe.flags):
-        raise SystemExit(f"{made}.keras was made by another recipe: run the benchmark again")
+    table = f"{prefix}{FLAGS.part}"
+    made = Table(recipes[FLAGS.part], pathlib.Path(FLAGS.folder) / table, FIGURES / table, FLAGS.data, lambda *_: {})
+    told = made.told(FLAGS.row)
+    if told is None or not made.path(FLAGS.row).exists():
+        raise SystemExit(f"{made.path(FLAGS.row)} isn't there, or was made by another recipe: run the benchmark again")
     REFERENCE.mkdir(parents=True, exist_ok=True)
     path = REFERENCE / f"{FLAGS.name}.keras"
-    shutil.copy(made.with_suffix(".keras"), path)
-    text = card(path, recipe, told["minutes"])
+    shutil.copy(made.path(FLAGS.row), path)
+    text = card(path, made.recipes[FLAGS.row].seeded(0), told["minutes"])
     files.write_text(path.with_suffix(".md"), text)
     print(text)
 
