@@ -125,7 +125,7 @@ def merged() -> list[str]:
         name: (dataset.train, dataset.test)
         for name, dataset in zip(merging.CLASSES, map(tables.dataset, (FLAGS.data, FLAGS.other)), strict=True)
     }
-    rows = [[f"{seed}", *row] for seed in range(FLAGS.seeds) for row in merging.rows(sets, seed)]
+    rows = [[f"{seed}", *row] for seed in range(FLAGS.seeds) for row in merging.kept(sets, seed)]
     return [
         *header("One student of two teachers' classes, without labels"),
         f"{merging.MODEL} of width {merging.WIDTH}, {merging.EPOCHS} epochs, temperature {merging.TEMPERATURE:g}; "
