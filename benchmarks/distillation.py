@@ -128,7 +128,8 @@ def merged() -> list[str]:
     rows = [[f"{seed}", *row] for seed in range(FLAGS.seeds) for row in merging.kept(sets, seed)]
     return [
         *header("One student of two teachers' classes, without labels"),
-        f"{merging.MODEL} of width {merging.WIDTH}, {merging.EPOCHS} epochs, temperature {merging.TEMPERATURE:g}; "
+        f"{merging.MODEL} of width {merging.TEACHERS_WIDTH} for teachers, {merging.STUDENTS_WIDTH} for students; "
+        f"{merging.EPOCHS} epochs, temperature {merging.TEMPERATURE:g};",
         "accuracy on all test images, among the",
         "teacher's ten classes for teachers, among all twenty for students; last, how often the answer is of the right",
         "domain.",
