@@ -57,8 +57,7 @@ def threshold(input_shape: Shape, num_classes: int, width: int = 32, *, name: st
 def strided(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "strided") -> keras.Model:
     """Two 4x4 convolutions of stride 2, a 1x1 one between them, and a small dense layer: little to train and to run.
 
-    No convolution sees the image at its full size, and channels are whole vectors where `width` divides by 16: at 28x28
-    and as many parameters a step of training took a seventh of cnn's time on a CPU.
+    No convolution sees the image at its full size, and channels are whole vectors where `width` divides by 16.
     """
     inputs = keras.Input(input_shape, name="image")
     return _strided(inputs, inputs, num_classes, width, name)
