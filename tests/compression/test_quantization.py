@@ -31,7 +31,7 @@ def calibrated(model):
 
 @pytest.mark.parametrize("name", th.models.BY_NAME)
 def test_the_file_says_what_the_model_says(name):
-    """Integers only, and within a step of the output from what LiteRT's reference kernels compute."""
+    """Integers only, and of most images exactly what LiteRT's reference kernels compute."""
     model = trained(name)
     copy, (x, _) = calibrated(model), examples()
     artifact = th.export.to_tflite(copy, "int8", x)
@@ -50,9 +50,10 @@ def test_the_file_says_what_the_model_says(name):
         interpreter.invoke()
         got = step * (interpreter.get_tensor(answer["index"])[0].astype(np.float32) - origin)
         errors.append(np.abs(got - expected).max() / step)
-    # The file rounds once more in each addition of a residual network.
-    assert max(errors) < (5.5 if name == "resnet" else 1.5)
-    assert np.median(errors) < (2.5 if name == "resnet" else 1.5)
+    # A tie that an inner layer rounds the other way is worth a step or two of a network this narrow; the file rounds
+    # once more in each addition of a residual network.
+    assert max(errors) < (5.5 if name == "resnet" else 2.5)
+    assert np.median(errors) < (2.5 if name == "resnet" else 0.5)
 
 
 def test_it_is_a_copy_near_the_original():

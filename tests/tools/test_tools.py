@@ -79,7 +79,7 @@ def test_evaluate_attacks_a_model_and_its_file(folder, teacher, int8):
         ("evaluate", ["--model=x.keras", "--transfer=linearity"], "fgsm, bim, pgd"),
         ("pipeline", ["--attacks=pgd,linearity"], "fgsm, bim, pgd"),
         ("harden", ["--dataset=imagenet"], "digits, mnist, fashion_mnist, cifar10, npz:PATH"),
-        ("harden", ["--model=vgg"], "cnn, threshold, mlp, depthwise, resnet"),
+        ("harden", ["--model=vgg"], "known are cnn, threshold, strided, strided_threshold, mlp, depthwise, resnet"),
         ("harden", ["stray"], "'stray' is no flag"),
     ],
 )
