@@ -3,8 +3,9 @@
     python benchmarks/compression.py --part=mnist --data=MNIST.npz
     python benchmarks/compression.py --part=fashion_mnist --data=fashion_mnist
 
-Models are trained by the commands below the table and kept with their figures in saved_models/benchmark/, files and
-their figures likewise, so that a benchmark that was killed goes on. Each part writes a table to benchmarks/results/.
+Models are trained by the commands below the table and kept in saved_models/benchmark/, figures of files in
+benchmarks/results/figures/, so that a benchmark that was killed goes on. Each part writes a table to
+benchmarks/results/.
 """
 
 import os
@@ -36,16 +37,15 @@ def main(argv: list[str]) -> None:
     dataset = tables.dataset(FLAGS.data)
     chosen = RECIPES[FLAGS.part]
     folder = pathlib.Path(FLAGS.folder) / f"compression_{FLAGS.part}"
-    kept = recipes.Table(chosen, folder, folder, FLAGS.data, lambda *_: {})
-    kept.found([])
-    epsilon = next(iter(chosen.values())).epsilon
-    bench = exported_files.Bench(dataset, th.Linf(epsilon), FLAGS.images, SEED)
-    found = [bench.figures(file, kept.path(file.model)) for file in FILES]
+    models = recipes.Table(chosen, folder, folder, FLAGS.data, lambda *_: {})
+    epsilon = chosen["student"].epsilon
+    figures = recipes.FIGURES / f"compression_{FLAGS.part}"
+    bench = exported_files.Bench(dataset, th.Linf(epsilon), FLAGS.images, SEED, figures)
+    found = [bench.figures(file, models) for file in FILES]
     command = f"benchmarks/compression.py --part={FLAGS.part} --data={FLAGS.data}"
-    student = th.load_model(kept.path("student"))
     lines = [
         *tables.header(f"Compression of a hardened student, {FLAGS.part}", command, exported_files.PACKAGES),
-        f"{student.count_params():,} parameters, Linf {epsilon:g}. Clean accuracy on all {len(dataset.test[1]):,} test "
+        f"{found[0]['parameters']:,} parameters, Linf {epsilon:g}. Clean accuracy on all {len(dataset.test[1]):,} test "
         f"images, attacks on {FLAGS.images:,}, in",
         "percent; the worst case counts an image as lost that any of the attacks turns.",
         *exported_files.ABOUT,
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
         "",
         "Made by",
         "",
-        *kept.commands(list(chosen)),
+        *models.commands(list(chosen)),
         "",
     ]
     tables.write(f"compression_{FLAGS.part}.md", lines)

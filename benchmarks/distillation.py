@@ -130,9 +130,8 @@ def merged() -> list[str]:
         *header("One student of two teachers' classes, without labels"),
         f"{merging.MODEL} of width {merging.TEACHERS_WIDTH} for teachers, {merging.STUDENTS_WIDTH} for students; "
         f"{merging.EPOCHS} epochs, temperature {merging.TEMPERATURE:g};",
-        "accuracy on all test images, among the",
-        "teacher's ten classes for teachers, among all twenty for students; last, how often the answer is of the right",
-        "domain.",
+        "accuracy on all test images, among the teacher's ten classes for teachers, among all twenty for students;",
+        "last, how often the answer is of the right domain.",
         "",
         *tables.table(["seed", "model", *names, "right domain"], *rows),
         "",

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from compression_recipes import File
+from recipes import Table
 
 import tfharden as th
 from tfharden import files
@@ -44,37 +45,41 @@ class Bench:
         threat: of the attacks.
         images: test images that are attacked.
         seed: of their choice and of attacks.
+        kept: folder of the figures.
     """
 
     dataset: th.data.Dataset
     threat: th.Threat
     images: int
     seed: int
+    kept: pathlib.Path
 
-    def figures(self, file: File, path: pathlib.Path) -> dict[str, Any]:
-        """Those of the model at `path` as `file` says, kept beside it until the model is another.
+    def figures(self, file: File, models: Table) -> dict[str, Any]:
+        """Those of the model that `file` names as it says, kept with the project until the model's flags are others.
 
         Returns:
             The manifest's values, "attacks" by name, and "worst_case".
         """
-        output = path.with_name(f"{file.model}_{file.recipe}.tflite")
-        told = output.with_name(f"{output.stem}.figures.json")
-        source = files.sha256(path)
-        if told.exists() and json.loads(told.read_text())["model"] == source:
-            return json.loads(told.read_text())
+        told = self.kept / f"{file.model}_{file.recipe}.json"
+        settings = [*models.lineage(file.model), *ATTACKS, f"{self.images} images"]
+        if told.exists() and (found := json.loads(told.read_text()))["settings"] == settings:
+            return found
+        path = models.made(file.model)
         model = th.load_model(path)
         artifact = th.export.to_tflite(model, file.recipe, self._calibration(model), self.dataset.bounds)
         manifest = th.export.manifest(artifact, model, self.dataset.test)
+        output = path.with_name(f"{file.model}_{file.recipe}.tflite")
         artifact.save(output, manifest)
         examples = th.data.take(self.dataset.test, self.images, self.seed)
         report = th.evaluate([output], examples, self.threat, ATTACKS, surrogate=model, seed=self.seed)
         (evaluated,) = report.content["models"]
         found = dataclasses.asdict(manifest) | {
-            "model": source,
+            "settings": settings,
             "attacks": {attack["name"]: attack["robust_accuracy"] for attack in evaluated["attacks"]},
             "worst_case": evaluated["worst_case"]["robust_accuracy"],
             "arena_bytes": _arena(artifact.file),
         }
+        told.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(told, json.dumps(found, indent=1))
         print(file.label, found["evaluation"], found["attacks"], found["worst_case"], flush=True)
         return found

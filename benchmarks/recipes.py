@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 import statistics
 import subprocess
@@ -97,9 +98,27 @@ class Table:
                 print(name, *found[name], flush=True)
         return found
 
+    def lineage(self, name: str) -> list[str]:
+        """Flags of the recipes that the model comes from, its own last."""
+        flags = self.recipes[name].flags
+        return [*(flag for source in self._sources(self.recipes[name]) for flag in self.lineage(source)), *flags]
+
+    def made(self, name: str) -> pathlib.Path:
+        """That recipe's model of seed 0, made now if it isn't there."""
+        model, recipe = self.path(name), self.recipes[name].seeded(0)
+        if self.told(name) is None:
+            self._made(name, recipe)
+        elif not model.exists():
+            self._train(recipe, model)
+        return model
+
     def commands(self, names: Sequence[str]) -> list[str]:
         """A line each, for below the table."""
         return [f"- {r.label}: `{' '.join([r.tool, *r.flags]).strip()}`" for r in map(self.recipes.__getitem__, names)]
+
+    def _sources(self, recipe: Recipe) -> list[str]:
+        """Names of the recipes whose models this one's flags name."""
+        return re.findall(r"{folder}/(\w+)-0\.keras", " ".join(recipe.flags))
 
     def _figures(self, name: str, seed: int) -> pathlib.Path:
         return self.figures / f"{name}-{seed}.json"
@@ -107,20 +126,22 @@ class Table:
     def _made(self, name: str, recipe: Recipe) -> dict[str, Any]:
         """Trains and measures, unless that was done before by the same command."""
         model = self.path(name, recipe.seed)
-        for folder in (self.folder, self.figures):
-            folder.mkdir(parents=True, exist_ok=True)
-        if not recipe.tool:
-            shutil.copy(recipe.flags[0], model)
         if told := self.told(name, recipe.seed):
             return told
-        minutes = self._train(recipe, model) if recipe.tool else None
-        found = {"flags": list(recipe.flags), "minutes": minutes}
+        self.figures.mkdir(parents=True, exist_ok=True)
+        found = {"flags": list(recipe.flags), "minutes": self._train(recipe, model)}
         found |= self.measure(model, recipe)
         files.write_text(self._figures(name, recipe.seed), json.dumps(found, indent=1))
         return found
 
     def _train(self, recipe: Recipe, model: pathlib.Path) -> float | None:
-        """Minutes that the command took, None if it went on after a kill."""
+        """Minutes that the command took, None if it went on after a kill, or there is none."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not recipe.tool:
+            shutil.copy(recipe.flags[0], model)
+            return None
+        for source in self._sources(recipe):
+            self.made(source)
         command = [flag.format(folder=self.folder) for flag in recipe.flags]
         command += [f"--dataset={tables.named(self.data)}", f"--output={model}", "--overwrite"]
         if recipe.network == "wong":
