@@ -36,11 +36,11 @@ def main(argv: list[str]) -> None:
     th.keep_freed_memory()
     dataset = tables.dataset(FLAGS.data)
     chosen = RECIPES[FLAGS.part]
-    folder = pathlib.Path(FLAGS.folder) / f"compression_{FLAGS.part}"
-    models = recipes.Table(chosen, folder, folder, FLAGS.data, lambda *_: {})
+    table = f"compression_{FLAGS.part}"
+    figures = recipes.FIGURES / table
+    models = recipes.Table(chosen, pathlib.Path(FLAGS.folder) / table, figures, FLAGS.data, lambda *_: {})
     epsilon = chosen["student"].epsilon
-    figures = recipes.FIGURES / f"compression_{FLAGS.part}"
-    bench = exported_files.Bench(dataset, th.Linf(epsilon), FLAGS.images, SEED, figures)
+    bench = exported_files.Bench(dataset, th.Linf(epsilon), FLAGS.images, SEED)
     found = [bench.figures(file, models) for file in FILES]
     command = f"benchmarks/compression.py --part={FLAGS.part} --data={FLAGS.data}"
     lines = [
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
         *models.commands(list(chosen)),
         "",
     ]
-    tables.write(f"compression_{FLAGS.part}.md", lines)
+    tables.write(f"{table}.md", lines)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 from typing import Any
 
 import keras
@@ -45,22 +44,20 @@ class Bench:
         threat: of the attacks.
         images: test images that are attacked.
         seed: of their choice and of attacks.
-        kept: folder of the figures.
     """
 
     dataset: th.data.Dataset
     threat: th.Threat
     images: int
     seed: int
-    kept: pathlib.Path
 
     def figures(self, file: File, models: Table) -> dict[str, Any]:
-        """Those of the model that `file` names as it says, kept with the project until the model's flags are others.
+        """Those of `file`, of one of these models; kept with the project until the model's flags are others.
 
         Returns:
             The manifest's values, "attacks" by name, and "worst_case".
         """
-        told = self.kept / f"{file.model}_{file.recipe}.json"
+        told = models.figures / f"{file.model}_{file.recipe}.json"
         settings = [*models.lineage(file.model), *ATTACKS, f"{self.images} images"]
         if told.exists() and (found := json.loads(told.read_text()))["settings"] == settings:
             return found
@@ -79,7 +76,6 @@ class Bench:
             "worst_case": evaluated["worst_case"]["robust_accuracy"],
             "arena_bytes": _arena(artifact.file),
         }
-        told.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(told, json.dumps(found, indent=1))
         print(file.label, found["evaluation"], found["attacks"], found["worst_case"], flush=True)
         return found

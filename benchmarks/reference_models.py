@@ -1,7 +1,7 @@
 """Puts a model that a benchmark made into saved_models/reference/, with a card.
 
     python benchmarks/reference_models.py --part=mnist --row=best --name=mnist_linf --data=MNIST.npz
-    python benchmarks/reference_models.py --benchmark=distillation --part=mnist --row=rslad --name=mnist_linf_student \
+    python benchmarks/reference_models.py --benchmark=distillation --part=mnist --row=ard --name=mnist_linf_student \
         --data=MNIST.npz
 
 The card's figures are those of `tfharden-evaluate`, whose command stands in it.
@@ -19,14 +19,22 @@ import tempfile
 
 import tables
 from absl import app, flags
+from compression_recipes import RECIPES as COMPRESSED
 from distillation_recipes import RECIPES as STUDENTS
 from hardening_recipes import RECIPES as HARDENED
 from recipes import FIGURES, Recipe, Table
 
 from tfharden import files
 
+# Recipes, and what the names of their folders begin with.
+MADE_BY = {
+    "hardening": (HARDENED, ""),
+    "distillation": (STUDENTS, "distil_"),
+    "compression": (COMPRESSED, "compression_"),
+}
+
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("benchmark", "hardening", ["hardening", "distillation"], "Which made it.")
+flags.DEFINE_enum("benchmark", "hardening", list(MADE_BY), "Which made it.")
 flags.DEFINE_enum("part", None, list(HARDENED), "Part of that benchmark.", required=True)
 flags.DEFINE_string("row", None, "Recipe, of which seed 0 is taken.", required=True)
 flags.DEFINE_string("name", None, "Name of the model and its card.", required=True)
@@ -34,8 +42,6 @@ flags.DEFINE_string("data", None, "Dataset, as the tools' --dataset names it, or
 flags.DEFINE_integer("images", 1000, "Test images.")
 flags.DEFINE_string("folder", "saved_models/benchmark", "Where the benchmark keeps models.")
 
-# Recipes, and what the names of their folders begin with.
-MADE_BY = {"hardening": (HARDENED, ""), "distillation": (STUDENTS, "distil_")}
 REFERENCE = pathlib.Path("saved_models/reference")
 ATTACKS = {"fgsm": "FGSM", "pgd": "PGD-50, 5 restarts", "autoattack": "AutoAttack"}
 
@@ -66,12 +72,13 @@ def gradients(recipe: Recipe) -> int:
     return epochs * (steps + updates)
 
 
-def card(path: pathlib.Path, recipe: Recipe, minutes: float) -> str:
+def card(path: pathlib.Path, recipe: Recipe, folder: pathlib.Path, minutes: float | None) -> str:
     """Two columns."""
     found, command = evaluated(path, recipe.epsilon)
     robust = {attack["name"]: attack["robust_accuracy"] for attack in found["attacks"]}
     low, high = found["worst_case"]["interval"]
-    trained = f"{recipe.tool} --dataset={FLAGS.part} {' '.join(recipe.flags)} --output={path.name}"
+    given = " ".join(recipe.flags).format(folder=folder)
+    trained = f"{recipe.tool} --dataset={FLAGS.part} {given} --output={path.name}"
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("tfharden", "tensorflow", "keras"))
     rows = {
         "file": path.name,
@@ -82,7 +89,7 @@ def card(path: pathlib.Path, recipe: Recipe, minutes: float) -> str:
         "threat": f"Linf, epsilon {recipe.epsilon:g}, on images in [0, 1]",
         "seed": str(recipe.seed),
         "gradients a training image": str(gradients(recipe)),
-        "minutes of training": f"{minutes:.0f}, 2 cores",
+        "minutes of training": "not known" if minutes is None else f"{minutes:.0f}, of at most 2 cores",
         "clean accuracy": f"{found['clean_accuracy']:.1%}",
         **{label: f"{robust[name]:.1%}" for name, label in ATTACKS.items()},
         "worst case": f"{found['worst_case']['robust_accuracy']:.1%}, 95% interval {low:.1%} to {high:.1%}",
@@ -105,7 +112,7 @@ def main(argv: list[str]) -> None:
     REFERENCE.mkdir(parents=True, exist_ok=True)
     path = REFERENCE / f"{FLAGS.name}.keras"
     shutil.copy(made.path(FLAGS.row), path)
-    text = card(path, made.recipes[FLAGS.row].seeded(0), told["minutes"])
+    text = card(path, made.recipes[FLAGS.row].seeded(0), made.folder, told["minutes"])
     files.write_text(path.with_suffix(".md"), text)
     print(text)
 
