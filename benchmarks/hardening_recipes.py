@@ -6,6 +6,7 @@ from recipes import Recipe, flags
 _MNIST = {"epsilon": 0.31, "batch_size": 128, "learning_rate": 2e-3, "average": 0.999, "ramp_epochs": 2}
 _MOVED = {"rotation": 8.6, "zoom": 0.08, "shear": 0.1, "shift": 0.036, "contrast": 1.5}
 _NET, _SMALL = ({"model": "threshold", "width": width} for width in (32, 16))
+_STRIDED = {"model": "strided_threshold", "width": 30, "average": 0.995, "epochs": 24, "attack_steps": 3}
 _WONG = {"epochs": 10, "batch_size": 100, "learning_rate": 5e-3, "warmup_epochs": 4, "decay": "linear"}
 
 
@@ -61,6 +62,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             _MOVED,
             seeds=3,
         ),
+        "small": _mnist("Madry PGD-3, images moved, 30 wide and strided, 24 epochs", "madry", _MOVED, _STRIDED),
     },
     "fashion_mnist": {
         "natural": _fashion("natural", "natural"),

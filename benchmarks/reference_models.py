@@ -19,7 +19,6 @@ import tempfile
 
 import tables
 from absl import app, flags
-from compression_recipes import RECIPES as COMPRESSED
 from distillation_recipes import RECIPES as STUDENTS
 from hardening_recipes import RECIPES as HARDENED
 from recipes import FIGURES, Recipe, Table
@@ -30,7 +29,6 @@ from tfharden import files
 MADE_BY = {
     "hardening": (HARDENED, ""),
     "distillation": (STUDENTS, "distil_"),
-    "compression": (COMPRESSED, "compression_"),
 }
 
 FLAGS = flags.FLAGS
