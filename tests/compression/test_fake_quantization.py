@@ -90,11 +90,32 @@ def test_values_in_a_range_by_hand():
     np.testing.assert_array_equal(tape.gradient(made, beyond), [0, 1, 0])
 
 
+def gradient(layer, x):
+    x = tf.constant(x, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        made = layer(x)
+    return tape.gradient(made, x)
+
+
+@pytest.mark.parametrize("low", np.linspace(-2.0, -0.1, 12))
+def test_the_ends_of_a_range_keep_their_gradient(low):
+    """A range moves by up to half a step so that zero lies on one: its ends are rounded then, not cut off."""
+    layer = Range()
+    layer(np.zeros((1, 1), np.float32))
+    layer.observed = (float(low), 2.0)
+    layer.settle()
+    step = (2.0 - low) / 255
+    ends = [low - 2 * step, low, 0.0, 2.0, 2.0 + 2 * step]
+    np.testing.assert_array_equal(gradient(layer, ends), [0, 1, 1, 1, 0])
+
+
 def test_a_fixed_range_stays():
     layer = Range((0.0, 255 / 256))
     made = layer(np.array([0.0, 0.5, 0.99999], np.float32), training=True)
     np.testing.assert_allclose(made, [0.0, 0.5, 255 / 256], atol=1e-7)
     assert layer.weights == []
+    np.testing.assert_array_equal(gradient(layer, [0.0, 0.5, 1.0]), [1, 1, 1])
 
 
 def test_config_round_trip():

@@ -135,6 +135,23 @@ def test_attacks_see_through_the_rounding():
     assert result.robust_accuracy < np.mean(copy.predict(x, verbose=0).argmax(axis=-1) == y)
 
 
+@pytest.mark.parametrize("name", ["strided", "strided_threshold"])
+def test_rounding_masks_no_gradient(name):
+    """Where pixels are black and activations saturated an attack on the copy finds what one on the model finds."""
+    model, (x, y) = trained(name), examples()
+    x = np.where(x < 0.3, 0, np.where(x > 0.7, 1, x)).astype(np.float32)
+    copy = quantize_aware(model)
+    calibrate(copy, np.concatenate([x, 1 - x]))
+    zero = []
+    for source in (model, copy):
+        images = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            loss = keras.losses.sparse_categorical_crossentropy(y, source(images), from_logits=True)
+        zero.append(np.mean(tape.gradient(loss, images).numpy() == 0))
+    assert zero[1] <= zero[0] + 0.02
+
+
 def test_zeros_and_clusters_survive():
     """Prune, then train on quantised; cluster, then likewise: in the weights, and in the integers of the file."""
     model = trained("cnn", 8)

@@ -1,6 +1,6 @@
 """Fake quantisation: numbers that an int8 file can hold, in float, with gradients that pass straight through."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -33,7 +33,19 @@ def quantized_weights(kernel: tf.Tensor, *, per_channel: bool = True, depthwise:
         bound = tf.reduce_max(tf.abs(tf.stop_gradient(kernel)), axis=list(range(len(kernel.shape) - 1)))
         bound = tf.maximum(bound, 1e-8)  # a channel of zeros
         made = tf.quantization.fake_quant_with_min_max_vars_per_channel(kernel, -bound, bound, narrow_range=True)
-    return tf.cast(tf.reshape(made, shape), given)
+    return tf.cast(tf.reshape(straight_through(kernel, made, bound / 127), shape), given)
+
+
+@tf.custom_gradient
+def straight_through(values: tf.Tensor, made: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """`made`, with the gradient of `values` where both lie at most a step apart (Bengio et al. 2013).
+
+    TensorFlow's fake quantisation gives none to the part of a step by which it moves a range so that zero lies on a
+    step, nor to a sigmoid's 1, which is 255/256 in a file. Those values are rounded, not cut off; black pixels and
+    saturated activations are often just there, and without a gradient no attack moves them.
+    """
+    passes = tf.abs(made - values) <= step
+    return tf.identity(made), lambda gradient: (tf.where(passes, gradient, 0), None, None)
 
 
 @registered
@@ -95,8 +107,8 @@ class _Host:
 class Range(layers.Layer):
     """Quantises what passes to int8 within a range that follows the batches: tfmot's MovingAverageQuantizer.
 
-    In training the range moves by 1/1000 towards that of each batch; `calibrate` sets it to begin with. Values beyond
-    it are cut off, and have no gradient.
+    In training the range moves by 1/1000 towards that of each batch; `calibrate` sets it to begin with. Values more
+    than a step beyond it are cut off, and have no gradient.
 
     Args:
         fixed: (least, greatest), for activations whose range a file has fixed; nothing moves then.
@@ -139,10 +151,12 @@ class Range(layers.Layer):
             self.observe(values)
             return inputs
         if self.fixed is not None:
-            made = tf.quantization.fake_quant_with_min_max_args(values, *self.fixed)
+            low, high = self.fixed
+            made = tf.quantization.fake_quant_with_min_max_args(values, low, high)
         else:
             made = self._quantizer(values, bool(training), self._range)
-        return tf.cast(made, inputs.dtype)
+            low, high = self._range["min_var"], self._range["max_var"]
+        return tf.cast(straight_through(values, made, (high - low) / 255), inputs.dtype)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """The same."""

@@ -138,7 +138,8 @@ def calibrate(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> d
 
 
 def cut_off(model: keras.Model, images: np.ndarray) -> dict[str, float]:
-    """Share of the values that fall beyond each range, for these images: where it is high, gradients are masked.
+    """Share of the values that fall more than a step beyond each range, for these images: they have no gradient, and
+    where the share is high an attack by gradients is weak.
 
     Raises:
         InputError: a model without ranges.
@@ -146,10 +147,12 @@ def cut_off(model: keras.Model, images: np.ndarray) -> dict[str, float]:
     ranges = _ranges(model)
     inner = keras.Model(model.input, [layer.input for layer in ranges])
     values = inner.predict(images, verbose=0)
-    return {
-        layer.name: float(np.mean((found < layer.bounds[0]) | (found > layer.bounds[1])))
-        for layer, found in zip(ranges, values if isinstance(values, list) else [values], strict=True)
-    }
+    shares = {}
+    for layer, found in zip(ranges, values if isinstance(values, list) else [values], strict=True):
+        low, high = layer.bounds
+        step = (high - low) / 255
+        shares[layer.name] = float(np.mean((found < low - step) | (found > high + step)))
+    return shares
 
 
 def _ranges(model: keras.Model) -> list[Range]:
