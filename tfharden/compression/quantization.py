@@ -138,8 +138,9 @@ def calibrate(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> d
 
 
 def cut_off(model: keras.Model, images: np.ndarray) -> dict[str, float]:
-    """Share of the values that fall more than a step beyond each range, for these images: they have no gradient, and
-    where the share is high an attack by gradients is weak.
+    """Share of the values that fall more than a step beyond each range, for these images.
+
+    They have no gradient: where the share is high, an attack by gradients is weak.
 
     Raises:
         InputError: a model without ranges.
