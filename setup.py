@@ -18,11 +18,12 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=[*find_packages(include=["tfharden", "tfharden.*"]), "tfharden.tools"],
-    package_dir={"tfharden.tools": "tools"},
+    packages=find_packages(include=["tfharden", "tfharden.*"]),
+    # Named, so that an editable install is a plain path: a folder called tfharden beside the user never hides it.
+    package_dir={"": "."},
     package_data={
         "tfharden": ["py.typed"],
-        "tfharden.evaluation": ["*.html.j2"],
+        "tfharden.evaluation.report": ["*.html.j2"],
         "tfharden.export.mcu": ["templates/**/*.j2"],
     },
     install_requires=[
@@ -64,5 +65,5 @@ setup(
             "torchattacks==3.5.1",
         ],
     },
-    entry_points={"console_scripts": [f"tfharden-{tool} = tfharden.tools.{tool}:run" for tool in TOOLS]},
+    entry_points={"console_scripts": [f"tfharden-{tool} = tfharden.cli.{tool}:run" for tool in TOOLS]},
 )

@@ -31,8 +31,8 @@ from absl import app, flags
 from torch_twin import torch_twin
 
 import tfharden as th
-from tfharden import attacks, files, losses
-from tfharden.inputs import Examples
+from tfharden import _io, attacks, losses
+from tfharden._validation import Examples
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "MNIST as an .npz with x_train, y_train, x_test, y_test.", required=True)
@@ -135,7 +135,7 @@ def cascade(models: dict[str, keras.Model], examples: Examples) -> list[Row]:
         result = attacks.AutoAttack(th.Linf(EPSILON))(th.KerasClassifier(model), x, y)
         left = [float(np.mean(model.predict(x, batch_size=1000, verbose=0).argmax(1) == y))]
         for stage in result.stages:
-            left.append(left[-1] - stage.fell / len(x))
+            left.append(left[-1] - stage.succeeded / len(x))
         ours = {stage.name: (share, stage.seconds) for stage, share in zip(result.stages, left[1:], strict=True)}
         ours["all"] = (result.robust_accuracy, result.seconds)
         restarted = attacks.PGD(th.Linf(EPSILON), steps=STEPS, step_size=STEP_SIZE, restarts=RESTARTS)
@@ -297,7 +297,7 @@ for as long as an attack runs: 27 MiB each for 9,000 more.
 
 The whole run took {(time.monotonic() - began) / 60:.0f} minutes.
 """
-    files.write_text(FLAGS.output, text)
+    _io.write_text(FLAGS.output, text)
     print(text)
 
 

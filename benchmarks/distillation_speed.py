@@ -9,8 +9,8 @@ import turns
 
 import tfharden as th
 from tfharden import losses
+from tfharden._validation import Examples
 from tfharden.hardening import untuned
-from tfharden.inputs import Examples
 
 BATCH, RATE, TEMPERATURE, LAYER = 128, 1e-3, 4.0, "conv3"
 CALLS, GRAPH, PLAIN = FLOORS = (
@@ -98,7 +98,7 @@ def ours(examples: Examples, *, features: bool, cached: bool = False) -> Callabl
     distiller.compile(keras.optimizers.Adam(RATE))
     if cached:
         with tempfile.TemporaryDirectory() as folder:
-            y = th.Taught.by(expert, x, y, folder=folder)
+            y = th.CachedTeacher.by(expert, x, y, folder=folder)
     dataset = _batches(x, y)
     return lambda: distiller.fit(dataset, shuffle=False, verbose=0)
 

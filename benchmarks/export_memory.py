@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfharden as th
-from tfharden import quiet
+from tfharden import _native
 
 SHAPE, CLASSES, IMAGES = (32, 32, 3), 10, 40
 # A little one, and one whose weights would show if each conversion kept a part of them.
@@ -70,7 +70,7 @@ def main() -> None:
     counts = [int(count) for count in counts.split(",")]
     convert = way(name, build(model), recipe)
     after = []
-    with warnings.catch_warnings(action="ignore"), quiet.native_stderr():
+    with warnings.catch_warnings(action="ignore"), _native.native_stderr():
         for count in range(1, counts[-1] + 1):
             assert len(convert()) > 10_000  # a whole file, not one that lost its weights
             if count in counts:

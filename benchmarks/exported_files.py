@@ -10,7 +10,7 @@ from compression_recipes import File
 from recipes import Table
 
 import tfharden as th
-from tfharden import files
+from tfharden import _io
 from tfharden.export.mcu import arena
 from tfharden.tflite import TFLiteFile
 
@@ -76,7 +76,7 @@ class Bench:
             "worst_case": evaluated["worst_case"]["robust_accuracy"],
             "arena_bytes": _arena(artifact.file),
         }
-        files.write_text(told, json.dumps(found, indent=1))
+        _io.write_text(told, json.dumps(found, indent=1))
         print(file.label, found["evaluation"], found["attacks"], found["worst_case"], flush=True)
         return found
 

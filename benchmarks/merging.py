@@ -7,9 +7,9 @@ import numpy as np
 from recipes import FIGURES
 
 import tfharden as th
-from tfharden import files
+from tfharden import _io
+from tfharden._validation import Examples
 from tfharden.hardening import shuffled
-from tfharden.inputs import Examples
 
 MODEL, EPOCHS, BATCH, RATE, TEMPERATURE = "strided", 5, 128, 2e-3, 4.0
 # At its teachers' width the student of both stayed 1.1 and 1.8 points below the teacher of garments.
@@ -40,7 +40,7 @@ def kept(sets: dict[str, tuple[Examples, Examples]], seed: int) -> list[list[str
         return told["rows"]
     found = rows(sets, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, json.dumps({"settings": settings, "rows": found}, indent=1))
+    _io.write_text(path, json.dumps({"settings": settings, "rows": found}, indent=1))
     return found
 
 

@@ -22,7 +22,7 @@ import tensorflow as tf
 from absl import app, flags
 
 import tfharden as th
-from tfharden import files
+from tfharden import _io
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to run.")
@@ -133,7 +133,7 @@ def main(argv: list[str]) -> None:
         "The recipe was chosen on the split of seed 0; the splits of the other seeds had no part in it.",
         "",
     ]
-    files.write_text(FLAGS.output, "\n".join(lines))
+    _io.write_text(FLAGS.output, "\n".join(lines))
     print("\n".join(lines))
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import tables
 
 import tfharden as th
-from tfharden import attacks, files
-from tfharden.inputs import Examples
+from tfharden import _io, attacks
+from tfharden._validation import Examples
 
 ATTACKS = ("fgsm", "pgd", "autoattack")
 # Figures are kept with the project, so that a table goes on, and can be checked, where the models are gone.
@@ -131,7 +131,7 @@ class Table:
         self.figures.mkdir(parents=True, exist_ok=True)
         found = {"flags": list(recipe.flags), "minutes": self._train(recipe, model)}
         found |= self.measure(model, recipe)
-        files.write_text(self._figures(name, recipe.seed), json.dumps(found, indent=1))
+        _io.write_text(self._figures(name, recipe.seed), json.dumps(found, indent=1))
         return found
 
     def _train(self, recipe: Recipe, model: pathlib.Path) -> float | None:
@@ -167,7 +167,7 @@ def attacked(examples: Examples, names: Sequence[str] = ATTACKS) -> Callable[[pa
             result = attacks.get(name, th.Linf(recipe.epsilon))(classifier, x, y)
             fell |= result.success
             found[name] = result.robust_accuracy
-            found |= {f"fell to {stage.name}": int(stage.fell) for stage in result.stages}
+            found |= {f"fell to {stage.name}": int(stage.succeeded) for stage in result.stages}
         return found | {"worst": float(1 - fell.mean())}
 
     return measure

@@ -23,7 +23,7 @@ from distillation_recipes import RECIPES as STUDENTS
 from hardening_recipes import RECIPES as HARDENED
 from recipes import FIGURES, Recipe, Table
 
-from tfharden import files
+from tfharden import _io
 
 # Recipes, and what the names of their folders begin with.
 MADE_BY = {
@@ -80,7 +80,7 @@ def card(path: pathlib.Path, recipe: Recipe, folder: pathlib.Path, minutes: floa
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("tfharden", "tensorflow", "keras"))
     rows = {
         "file": path.name,
-        "sha256": files.sha256(path),
+        "sha256": _io.sha256(path),
         "parameters": f"{found['parameters']:,}",
         "command": f"`{trained}`",
         "data": f"{FLAGS.part}, its 60,000 training images",
@@ -111,7 +111,7 @@ def main(argv: list[str]) -> None:
     path = REFERENCE / f"{FLAGS.name}.keras"
     shutil.copy(made.path(FLAGS.row), path)
     text = card(path, made.recipes[FLAGS.row].seeded(0), made.folder, told["minutes"])
-    files.write_text(path.with_suffix(".md"), text)
+    _io.write_text(path.with_suffix(".md"), text)
     print(text)
 
 

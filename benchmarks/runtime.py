@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from tfharden import export, files, models, tflite
+from tfharden import _io, export, models, tflite
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "runtime.md"
@@ -128,7 +128,7 @@ XNNPACK kernels. Images per second on stored inputs, medians of {ROUNDS} interle
 | file | bytes | threads | bare loop | Runtime, batches of 64 | ratio | ratio at batch size 1 |
 |---|---|---|---|---|---|---|
 """ + "\n".join(lines)
-    files.write_text(RESULT, report + "\n")
+    _io.write_text(RESULT, report + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 
 import tfharden as th
-from tfharden import files
+from tfharden import _io
 
 PACKAGES = ("tfharden", "tensorflow", "keras")
 
@@ -34,7 +34,7 @@ def table(*rows: Sequence[str]) -> list[str]:
 
 def write(name: str, lines: Sequence[str]) -> None:
     """Into benchmarks/results/, and to the terminal."""
-    files.write_text(pathlib.Path("benchmarks/results") / name, "\n".join(lines))
+    _io.write_text(pathlib.Path("benchmarks/results") / name, "\n".join(lines))
     print("\n".join(lines))
 
 

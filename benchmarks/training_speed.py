@@ -10,8 +10,8 @@ from keras import layers
 
 import tfharden as th
 from tfharden import losses
+from tfharden._validation import Examples
 from tfharden.hardening import untuned
-from tfharden.inputs import Examples
 
 EPSILON, STEPS, STEP_SIZE, BATCH, RATE = 0.3, 7, 0.1, 128, 1e-3
 CALLS, GRAPH = "7 gradients and a training step, a call each", "the same in one graph"

@@ -320,7 +320,7 @@ def test_a_softmax_in_a_tflite_file_is_undone(tflite, name):
 
 @pytest.mark.parametrize("threat", [Linf(0.1), L2(0.5)])
 def test_an_integer_file_receives_its_own_lattice(tflite, threat):
-    received = TFLiteClassifier(tflite / "int8.tflite").receive(threat)
+    received = TFLiteClassifier(tflite / "int8.tflite").restrict_threat(threat)
     _, (scale, zero) = _interpret(tflite / "int8.tflite", IMAGES[:1])
     values = (np.arange(-128, 128) - zero) * scale
     values = values[(values >= -1e-4 * scale) & (values <= 1 + 1e-4 * scale)]
@@ -328,20 +328,20 @@ def test_an_integer_file_receives_its_own_lattice(tflite, threat):
     assert received.bounds == pytest.approx((values[0], values[-1]))
     assert (received.epsilon, type(received)) == (threat.epsilon, type(threat))
     # Every value of the lattice comes through the input unchanged.
-    snapped = received.snap(IMAGES).numpy()
+    snapped = received.round_to_lattice(IMAGES).numpy()
     steps = snapped / scale
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
 
 
 def test_a_float_file_receives_what_a_camera_makes(tflite):
     classifier = TFLiteClassifier(tflite / "float.tflite")
-    assert classifier.receive(Linf(0.1, (-1, 1))) == Linf(0.1, (-1, 1), 2 / 255)
-    assert classifier.receive(Linf(0.1, lattice=0.25)) == Linf(0.1, lattice=0.25)
+    assert classifier.restrict_threat(Linf(0.1, (-1, 1))) == Linf(0.1, (-1, 1), 2 / 255)
+    assert classifier.restrict_threat(Linf(0.1, lattice=0.25)) == Linf(0.1, lattice=0.25)
 
 
 def test_a_range_that_the_input_can_not_tell_apart_is_refused(tflite):
     with pytest.raises(InputError, match=r"holds no value between 0.5 and 0.5001"):
-        TFLiteClassifier(tflite / "int8.tflite").receive(Linf(1e-5, (0.5, 0.5001)))
+        TFLiteClassifier(tflite / "int8.tflite").restrict_threat(Linf(1e-5, (0.5, 0.5001)))
 
 
 @pytest.mark.parametrize("answer", [np.nan, np.inf])

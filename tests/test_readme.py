@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 from tfharden import attacks
+from tfharden.cli import teaching
 from tfharden.distillation import objectives as distillation
 from tfharden.hardening import objectives
-from tfharden.tools import teaching
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfharden as th
-from tfharden import data, files
+from tfharden import _io, data
 
 ROOT = pathlib.Path(__file__).parents[1]
 CARDS = sorted((ROOT / "saved_models" / "reference").glob("*.md"))
@@ -30,7 +30,7 @@ def test_every_model_has_a_card():
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
 def test_card(card):
     told, path = facts(card), card.with_suffix(".keras")
-    assert files.sha256(path) == told["sha256"]
+    assert _io.sha256(path) == told["sha256"]
     model = th.load_model(path)
     assert f"{model.count_params():,}" == told["parameters"]
     assert f"--seed={told['seed']}" in told["command"]

@@ -14,7 +14,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "allocator": ("keep_freed_memory",),
+    "_native": ("keep_freed_memory",),
     "classifiers": (
         "CallableClassifier",
         "Classifier",
@@ -33,7 +33,7 @@ _HOMES = {
         "RelationalDistance",
         "SimilarityPreserving",
         "SoftTarget",
-        "Taught",
+        "CachedTeacher",
         "ensemble",
         "transferability",
     ),

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
+from tfharden._validation import Examples, check_images, check_labels
 from tfharden.errors import InputError
-from tfharden.inputs import Examples, check_images, check_labels
 
 # Where Debian's package dataset-fashion-mnist puts its files.
 DEBIAN_FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.errors import InputError
+from tfharden.serialization import registered
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 TargetedLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]

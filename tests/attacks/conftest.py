@@ -1,5 +1,6 @@
 import pytest
-from linear_problem import OFFSET, SHAPE, WEIGHTS
+
+from tests._helpers.linear_problem import OFFSET, SHAPE, WEIGHTS
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from linear_problem import FLAT, IMAGES, OFFSET, SHAPE, SLOPE, WIDE, true_labels, two_logits
 
+from tests._helpers.linear_problem import FLAT, IMAGES, OFFSET, SHAPE, SLOPE, WIDE, true_labels, two_logits
 from tfharden import data
-from tfharden.attacks import RunnerUps, Transfer
+from tfharden.attacks import MultiTargeted, Transfer
 from tfharden.attacks.universal import Universal
 from tfharden.classifiers import CallableClassifier, KerasClassifier
 from tfharden.errors import InputError
@@ -80,7 +80,7 @@ def test_fitted_on_some_digits_it_fools_on_others(digits, digits_model, threat):
     classifier, (x, y) = KerasClassifier(digits_model), digits.test
     attack = Universal(threat, examples=data.take(digits.train, 300), epochs=3)
     result = attack(classifier, x, y)
-    origin = np.asarray(threat.snap(x))
+    origin = np.asarray(threat.round_to_lattice(x))
     right = classifier.predict(origin) == y
     assert threat.violation(result.adversarial, origin) <= threat.tolerance
     np.testing.assert_array_equal(result.success, classifier.predict(result.adversarial) != y)
@@ -128,7 +128,7 @@ def test_a_target_has_a_perturbation_of_its_own(linear):
 
 
 def test_it_can_be_tried_towards_each_runner_up(two_classes):
-    attack = RunnerUps(Universal(Linf(0.3, WIDE), examples=(IMAGES, LABELS)))
+    attack = MultiTargeted(Universal(Linf(0.3, WIDE), examples=(IMAGES, LABELS)))
     result = attack(two_classes, IMAGES, LABELS)
     gain = 0.3 * np.abs(SLOPE).sum()
     np.testing.assert_array_equal(result.success, np.abs(FLAT @ SLOPE + OFFSET) < gain)
@@ -148,8 +148,8 @@ def test_by_transfer_it_is_fitted_on_the_surrogate(two_classes, linear):
 class Narrow(CallableClassifier):
     """Receives multiples of 1/8 up to 3/4."""
 
-    def receive(self, threat):
-        return threat.cut((0.0, 0.75), 1 / 8)
+    def restrict_threat(self, threat):
+        return threat.restrict((0.0, 0.75), 1 / 8)
 
 
 def test_a_device_that_receives_less_cuts_the_examples(two_classes):

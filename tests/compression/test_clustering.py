@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import THREAT, cnn, fitted, one_line
 
 import tfharden as th
+from tests._helpers.small import THREAT, cnn, fitted, one_line
 from tfharden.attacks import PGD
 from tfharden.compression import INITIALISERS, Clustering, Pruning, constant_sparsity, tfmot
 from tfharden.compression.clustering import centroids, nearest

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfharden.compression import tfmot
-from tfharden.compression.fake_quantization import Range, quantized_weights
+from tfharden.compression.fake_quantization import ActivationRange, quantized_weights
 
 
 def weights(*shape, seed=0):
@@ -62,7 +62,7 @@ def test_gradients_of_weights_pass_straight_through():
 
 
 def test_a_range_moves_in_training_only():
-    layer, x = Range(), np.array([[-2.0, 3.0]], np.float32)
+    layer, x = ActivationRange(), np.array([[-2.0, 3.0]], np.float32)
     layer(x, training=False)
     assert layer.bounds == (-6.0, 6.0)
     layer(x, training=True)
@@ -71,7 +71,7 @@ def test_a_range_moves_in_training_only():
 
 def test_values_in_a_range_by_hand():
     """Zero lies on a step; values beyond the range are cut off and have no gradient."""
-    layer = Range()
+    layer = ActivationRange()
     layer(np.zeros((1, 1), np.float32))
     layer.observed = (-1.0, 2.0)
     layer.settle()
@@ -101,7 +101,7 @@ def gradient(layer, x):
 @pytest.mark.parametrize("low", np.linspace(-2.0, -0.1, 12))
 def test_the_ends_of_a_range_keep_their_gradient(low):
     """A range moves by up to half a step so that zero lies on one: its ends are rounded then, not cut off."""
-    layer = Range()
+    layer = ActivationRange()
     layer(np.zeros((1, 1), np.float32))
     layer.observed = (float(low), 2.0)
     layer.settle()
@@ -111,7 +111,7 @@ def test_the_ends_of_a_range_keep_their_gradient(low):
 
 
 def test_a_fixed_range_stays():
-    layer = Range((0.0, 255 / 256))
+    layer = ActivationRange((0.0, 255 / 256))
     made = layer(np.array([0.0, 0.5, 0.99999], np.float32), training=True)
     np.testing.assert_allclose(made, [0.0, 0.5, 255 / 256], atol=1e-7)
     assert layer.weights == []
@@ -119,6 +119,6 @@ def test_a_fixed_range_stays():
 
 
 def test_config_round_trip():
-    for layer in (Range(name="here"), Range((0.0, 1.0))):
+    for layer in (ActivationRange(name="here"), ActivationRange((0.0, 1.0))):
         config = keras.saving.serialize_keras_object(layer)
         assert keras.saving.deserialize_keras_object(config).get_config() == layer.get_config()

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import SHAPE, THREAT, cnn, examples, fitted, one_line
 
 import tfharden as th
+from tests._helpers.small import SHAPE, THREAT, cnn, examples, fitted, one_line
 from tfharden.attacks import PGD
 from tfharden.compression import Pruning, constant_sparsity, polynomial_decay, tfmot
 from tfharden.compression.pruning import magnitude_mask, pattern_mask

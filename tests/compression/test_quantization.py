@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from small import SHAPE, THREAT, cnn, examples, fitted, one_line
 
 import tfharden as th
+from tests._helpers.small import SHAPE, THREAT, cnn, examples, fitted, one_line
 from tfharden.attacks import PGD
 from tfharden.compression import Clustering, Pruning, calibrate, constant_sparsity, cut_off, quantize_aware
-from tfharden.compression.fake_quantization import Range
+from tfharden.compression.fake_quantization import ActivationRange
 from tfharden.errors import InputError
 
 ATTACK = PGD(THREAT, steps=2)
@@ -96,7 +96,7 @@ def test_what_is_cut_off_is_counted():
 def test_batch_normalisation_is_rounded_once():
     """Convolution, normalisation and ReLU are one operator of the file, so only the last has a range."""
     copy = quantize_aware(trained("resnet"))
-    ranges = {layer.name for layer in copy.layers if isinstance(layer, Range)}
+    ranges = {layer.name for layer in copy.layers if isinstance(layer, ActivationRange)}
     with_norm = [layer.name for layer in copy.layers if "norm" in layer.name and "range" not in layer.name]
     assert with_norm
     convolutions = [layer.name for layer in trained("resnet").layers if isinstance(layer, keras.layers.Conv2D)]
@@ -113,10 +113,10 @@ def test_robust_training_of_a_quantised_model(trainer):
         "distilled": lambda: th.Distiller(copy, model, [th.SoftTarget(), th.Feature("conv2", "conv2")], ATTACK),
         "perturbed": lambda: th.RobustModel(copy, ATTACK, weight_perturbation=th.WeightPerturbation(0.01)),
     }[trainer]()
-    before = [layer.bounds for layer in copy.layers if isinstance(layer, Range)]
+    before = [layer.bounds for layer in copy.layers if isinstance(layer, ActivationRange)]
     losses = fitted(made, epochs=6, average=0.9)["loss"]
     assert losses[-1] < losses[0]
-    assert [layer.bounds for layer in copy.layers if isinstance(layer, Range)] != before
+    assert [layer.bounds for layer in copy.layers if isinstance(layer, ActivationRange)] != before
     weights = [w.numpy().copy() for w in copy.weights]
     made.evaluate(*examples(), verbose=0)
     for variable, old in zip(copy.weights, weights, strict=True):

@@ -3,9 +3,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from teaching import CLASSES, SHAPE, THREAT, assert_identical, cnn, copies, distiller, divergence, examples
 
 import tfharden as th
+from tests._helpers.teaching import (
+    CLASSES,
+    SHAPE,
+    THREAT,
+    assert_identical,
+    cnn,
+    copies,
+    distiller,
+    divergence,
+    examples,
+)
 from tfharden.attacks import FGSM, PGD
 
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from teaching import CLASSES, SHAPE, cnn, distiller, examples, one_line
 
 import tfharden as th
+from tests._helpers.teaching import CLASSES, SHAPE, cnn, distiller, examples, one_line
 from tfharden.errors import InputError
 
 

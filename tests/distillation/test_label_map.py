@@ -2,13 +2,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from domains import CLASSES, SHAPE, constant, images, model, teachers
 from keras import layers
 
 import tfharden as th
+from tests._helpers.domains import CLASSES, SHAPE, constant, images, model, teachers
 from tfharden.distillation.teachers import LabelMap
+from tfharden.distillation.teachers.common import gives_probabilities
 from tfharden.distillation.teachers.label_map import log_entropy
-from tfharden.distillation.teachers.members import gives_probabilities
 from tfharden.errors import InputError
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from domains import CLASSES, NAN, images, model, teachers
 from keras import layers
 
+from tests._helpers.domains import CLASSES, NAN, images, model, teachers
 from tfharden.distillation.teachers import LabelMap
 from tfharden.errors import InputError
 

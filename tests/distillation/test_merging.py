@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from teaching import SHAPE, THREAT, cnn, distiller, divergence, examples, log_softmax, one_line
 
 import tfharden as th
+from tests._helpers.teaching import SHAPE, THREAT, cnn, distiller, divergence, examples, log_softmax, one_line
 from tfharden.attacks import PGD
 from tfharden.distillation.objectives import RSLAD, AdaAD
 from tfharden.errors import InputError

@@ -4,9 +4,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from teaching import THREAT, assert_identical, cnn, copies, distiller, divergence, examples, log_softmax, one_line
 
 import tfharden as th
+from tests._helpers.teaching import (
+    THREAT,
+    assert_identical,
+    cnn,
+    copies,
+    distiller,
+    divergence,
+    examples,
+    log_softmax,
+    one_line,
+)
 from tfharden.attacks import PGD
 from tfharden.distillation.objectives import ARD, IAD, RSLAD, AdaAD
 from tfharden.errors import InputError

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from teaching import cnn, examples, one_line
 
 import tfharden as th
+from tests._helpers.teaching import cnn, examples, one_line
 from tfharden.attacks import FGSM
 from tfharden.errors import InputError
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from teaching import SHAPE, THREAT, assert_identical, cnn, copies, distiller, examples, one_line
 
 import tfharden as th
+from tests._helpers.teaching import SHAPE, THREAT, assert_identical, cnn, copies, distiller, examples, one_line
 from tfharden.attacks import PGD
 from tfharden.distillation.objectives import IAD, RSLAD, AdaAD
 from tfharden.errors import InputError
@@ -51,7 +51,7 @@ def test_labels_that_are_needed():
 def test_kept_answers_teach_as_the_teacher_does(objective, tmp_path):
     """Half precision leaves three digits of each logit."""
     (x, y), teacher = examples(16), cnn(6, seed=1)
-    taught = th.Taught.by(teacher, x, y, folder=tmp_path)
+    taught = th.CachedTeacher.by(teacher, x, y, folder=tmp_path)
     assert taught.logits.dtype == np.float16
     np.testing.assert_allclose(taught.logits, teacher(x), rtol=1e-3, atol=1e-3)
     (history, student), (expected, twin) = (trained(given, ATTACK, objective=objective) for given in (taught, y))
@@ -64,7 +64,7 @@ def test_kept_answers_teach_as_the_teacher_does(objective, tmp_path):
 def test_the_teacher_is_not_asked_about_what_is_kept(tmp_path):
     """Its weights are spoilt after the check at the start of the training, and the student doesn't notice."""
     (x, y), teacher, student = examples(16), cnn(6, seed=1), cnn(4)
-    taught = th.Taught.by(teacher, x, y, folder=tmp_path)
+    taught = th.CachedTeacher.by(teacher, x, y, folder=tmp_path)
     made = distiller(student, teacher, th.SoftTarget())
 
     class Spoil(keras.callbacks.Callback):
@@ -77,9 +77,9 @@ def test_the_teacher_is_not_asked_about_what_is_kept(tmp_path):
 
 def test_answers_are_kept_and_read_again(tmp_path, monkeypatch):
     (x, y), teacher = examples(16), cnn(6, seed=1)
-    first = th.Taught.by(teacher, x, y, folder=tmp_path)
+    first = th.CachedTeacher.by(teacher, x, y, folder=tmp_path)
     monkeypatch.setattr(th.KerasClassifier, "logits", None)  # not to be asked
-    again = th.Taught.by(teacher, x, folder=tmp_path)
+    again = th.CachedTeacher.by(teacher, x, folder=tmp_path)
     np.testing.assert_array_equal(again.logits, first.logits)
     np.testing.assert_array_equal(again.labels, first.logits.argmax(axis=-1))
     assert len(list(tmp_path.iterdir())) == 1
@@ -92,7 +92,7 @@ def test_another_teacher_or_other_images_are_asked_anew(tmp_path):
     for number, (teacher, images) in enumerate(
         [(cnn(6, seed=1), x), (cnn(6, seed=2), x), (cnn(6, seed=1), x[::-1]), (rescaled, x), (more, x)], start=1
     ):
-        taught = th.Taught.by(teacher, images, y, folder=tmp_path)
+        taught = th.CachedTeacher.by(teacher, images, y, folder=tmp_path)
         np.testing.assert_allclose(taught.logits, teacher(images), rtol=1e-3, atol=1e-3)
         assert len(list(tmp_path.iterdir())) == number
 
@@ -100,7 +100,7 @@ def test_another_teacher_or_other_images_are_asked_anew(tmp_path):
 @pytest.mark.parametrize("broken", [b"", b"no array", "pickled", "short", "nan"])
 def test_broken_files_are_made_again(broken, tmp_path):
     (x, y), teacher = examples(16), cnn(6, seed=1)
-    good = th.Taught.by(teacher, x, y, folder=tmp_path).logits
+    good = th.CachedTeacher.by(teacher, x, y, folder=tmp_path).logits
     (path,) = tmp_path.iterdir()
     if isinstance(broken, bytes):
         path.write_bytes(broken)
@@ -108,13 +108,13 @@ def test_broken_files_are_made_again(broken, tmp_path):
         np.save(path, np.array([{"an": "object"}], object), allow_pickle=True)
     else:
         np.save(path, good[:-1] if broken == "short" else np.full_like(good, np.nan))
-    np.testing.assert_array_equal(th.Taught.by(teacher, x, y, folder=tmp_path).logits, good)
+    np.testing.assert_array_equal(th.CachedTeacher.by(teacher, x, y, folder=tmp_path).logits, good)
 
 
 @pytest.mark.parametrize("why", ["augmented", "another teacher", "another order"])
 def test_answers_that_are_not_the_teachers(why, tmp_path):
     x, y = examples(16)
-    taught = th.Taught.by(cnn(6, seed=2 if why == "another teacher" else 1), x, y, folder=tmp_path)
+    taught = th.CachedTeacher.by(cnn(6, seed=2 if why == "another teacher" else 1), x, y, folder=tmp_path)
     images = {"augmented": np.roll(x, 1, axis=2), "another order": x[::-1]}.get(why, x)
     with pytest.raises(InputError, match="kept answers are off by up to") as error:
         trained(taught, x=np.ascontiguousarray(images))
@@ -124,7 +124,7 @@ def test_answers_that_are_not_the_teachers(why, tmp_path):
 @pytest.mark.parametrize("objective", [IAD(), AdaAD()])
 def test_no_cache_of_answers_to_attacked_images(objective, tmp_path):
     x, y = examples(16)
-    taught = th.Taught.by(cnn(6, seed=1), x, y, folder=tmp_path)
+    taught = th.CachedTeacher.by(cnn(6, seed=1), x, y, folder=tmp_path)
     with pytest.raises(InputError, match="cache, which has none for attacked images") as error:
         trained(taught, ATTACK, objective=objective)
     assert one_line(error)
@@ -132,7 +132,7 @@ def test_no_cache_of_answers_to_attacked_images(objective, tmp_path):
 
 def test_no_cache_of_features(tmp_path):
     x, y = examples(16)
-    taught = th.Taught.by(cnn(6, seed=1), x, y, folder=tmp_path)
+    taught = th.CachedTeacher.by(cnn(6, seed=1), x, y, folder=tmp_path)
     with pytest.raises(InputError, match="hold no features") as error:
         trained(taught, losses=[th.SoftTarget(), th.Feature("conv1", "conv1")])
     assert one_line(error)

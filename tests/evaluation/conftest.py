@@ -1,8 +1,8 @@
 import pytest
-from linear_models import examples, linear
-from pages import made_up
 
 import tfharden as th
+from tests._helpers.linear_models import examples, linear
+from tests._helpers.pages import made_up
 
 
 @pytest.fixture
@@ -26,4 +26,4 @@ def no_attack(monkeypatch):
     def attacked(*_, **__):
         raise AssertionError("an attack ran")
 
-    monkeypatch.setattr("tfharden.attacks.base.Attack.__call__", attacked)
+    monkeypatch.setattr("tfharden.attacks.core.attack.Attack.__call__", attacked)

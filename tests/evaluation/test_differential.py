@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from linear_models import EPSILON, SHAPE, THREAT, examples, linear, refused, robust_by_hand
-from pages import saved_page
 
 import tfharden as th
+from tests._helpers.linear_models import EPSILON, SHAPE, THREAT, examples, linear, refused, robust_by_hand
+from tests._helpers.pages import saved_page
 from tfharden.attacks import FGSM, Transfer
 from tfharden.evaluation.differential import SHARES
 from tfharden.tflite import KERNELS

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from linear_models import (
+
+import tfharden as th
+from tests._helpers.linear_models import (
     EPSILON,
     SHAPE,
     THREAT,
@@ -19,8 +21,6 @@ from linear_models import (
     robust_by_hand,
     weak_and_strong,
 )
-
-import tfharden as th
 from tfharden.attacks import FGSM, Square, Transfer
 from tfharden.evaluation.statistics import wilson
 
@@ -55,8 +55,8 @@ class Fixed(Square):
     def _search(self, classifier, search):
         for index in self.targets:
             if not search.solved[index]:
-                _, direction = margins(self.model, search.origin[[index]], search.goal.labels[[index]])
-                step = -np.sign(direction) * (1 if search.goal.labels[index] == 0 else -1)
+                _, direction = margins(self.model, search.origin[[index]], search.criterion.labels[[index]])
+                step = -np.sign(direction) * (1 if search.criterion.labels[index] == 0 else -1)
                 search.adversarial[index] = search.origin[index] + EPSILON * step.reshape(SHAPE).astype(np.float32)
                 search.queries[index] += self.cost
 

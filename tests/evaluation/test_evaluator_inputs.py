@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from linear_models import (
+
+import tfharden as th
+from tests._helpers.linear_models import (
     EPSILON,
     SHAPE,
     THREAT,
@@ -12,8 +14,6 @@ from linear_models import (
     linear,
     refused,
 )
-
-import tfharden as th
 from tfharden.attacks import PGD
 
 

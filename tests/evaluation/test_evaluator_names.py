@@ -1,8 +1,7 @@
 """Attacks of one name in one evaluation."""
 
-from linear_models import THREAT, examples, linear
-
 import tfharden as th
+from tests._helpers.linear_models import THREAT, examples, linear
 from tfharden.attacks import PGD, Square
 from tfharden.evaluation.names import distinct
 

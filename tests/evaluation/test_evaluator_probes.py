@@ -4,9 +4,19 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from linear_models import SHAPE, THREAT, by_name, content, examples, linear, only, refused, weak_and_strong
 
 import tfharden as th
+from tests._helpers.linear_models import (
+    SHAPE,
+    THREAT,
+    by_name,
+    content,
+    examples,
+    linear,
+    only,
+    refused,
+    weak_and_strong,
+)
 from tfharden.attacks import PGD, Square, registry
 from tfharden.attacks.universal import Universal
 

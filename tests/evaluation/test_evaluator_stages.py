@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from linear_models import THREAT, content, examples, linear, only
 
 import tfharden as th
+from tests._helpers.linear_models import THREAT, content, examples, linear, only
 from tfharden.attacks import APGD, AutoAttack, Square
 
 

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from linear_models import EPSILON, THREAT, examples, linear, margins, refused, robust_by_hand
-from pages import saved_page
 
 import tfharden as th
-from tfharden.evaluation.cost_plots import SIZE, front
-from tfharden.evaluation.curve import SHARES
+from tests._helpers.linear_models import EPSILON, THREAT, examples, linear, margins, refused, robust_by_hand
+from tests._helpers.pages import saved_page
+from tfharden.evaluation.probes.curve import SHARES
+from tfharden.evaluation.report.cost_plots import SIZE, front
 from tfharden.evaluation.statistics import wilson
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import tfharden as th
 from tfharden import export
-from tfharden.attacks import BIM, PGD, RunnerUps, Square, Transfer
+from tfharden.attacks import BIM, PGD, MultiTargeted, Square, Transfer
 from tfharden.attacks.universal import Universal
 from tfharden.classifiers import CallableClassifier
 from tfharden.errors import InputError
@@ -31,8 +31,8 @@ def models(linear):
 class OnLattice(CallableClassifier):
     """Receives multiples of 1/20 only."""
 
-    def receive(self, threat):
-        return threat.cut(threat.bounds, 1 / 20)
+    def restrict_threat(self, threat):
+        return threat.restrict(threat.bounds, 1 / 20)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ class OnLattice(CallableClassifier):
     [
         PGD(THREAT, steps=5, restarts=2),
         PGD(th.L2(0.3), steps=5),
-        RunnerUps(BIM(THREAT, steps=5)),
+        MultiTargeted(BIM(THREAT, steps=5)),
         Universal(THREAT, examples=(X[:30], Y[:30]), epochs=2),
     ],
     ids=["pgd", "pgd in L2", "bim-t", "uap"],

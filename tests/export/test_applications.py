@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from exporting import one_line
 
 import tfharden as th
+from tests._helpers.exporting import one_line
 from tfharden.export import ExportError
 
 SHAPE, BOUNDS = (32, 32, 3), (-1.0, 1.0)

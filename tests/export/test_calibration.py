@@ -3,10 +3,10 @@ import hashlib
 import keras
 import numpy as np
 import pytest
-from exporting import CLASSES, SHAPE, classifier, images, one_line
 from keras import layers
 
 import tfharden as th
+from tests._helpers.exporting import CLASSES, SHAPE, classifier, images, one_line
 from tfharden.errors import InputError
 from tfharden.export import ExportError, calibration, converter
 

@@ -5,10 +5,10 @@ import types
 import keras
 import numpy as np
 import pytest
-from exporting import CLASSES, SHAPE, centred, classifier, images, interpreted, one_line, softmax_dense
 from keras import layers
 
 import tfharden as th
+from tests._helpers.exporting import CLASSES, SHAPE, centred, classifier, images, interpreted, one_line, softmax_dense
 from tfharden.errors import InputError
 from tfharden.export import ExportError, converter
 from tfharden.tflite import read

@@ -10,9 +10,9 @@ import types
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from exporting import CLASSES, SHAPE, classifier, images, interpreted, one_line
 
 import tfharden as th
+from tests._helpers.exporting import CLASSES, SHAPE, classifier, images, interpreted, one_line
 from tfharden.errors import InputError
 from tfharden.export import Manifest
 from tfharden.tflite import read

@@ -3,8 +3,8 @@ import sys
 
 import numpy as np
 import pytest
-from mcu_models import SHARED, converted, digits, int8, micro_interpreter, needs_micro, trained, zoo
 
+from tests._helpers.mcu_models import SHARED, converted, digits, int8, micro_interpreter, needs_micro, trained, zoo
 from tfharden import models
 from tfharden.errors import InputError
 from tfharden.export.mcu import arena, measure

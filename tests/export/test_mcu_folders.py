@@ -2,13 +2,13 @@ import errno
 import pathlib
 
 import pytest
-from exporting import one_line
-from mcu_models import (
+
+from tests._helpers.exporting import one_line
+from tests._helpers.mcu_models import (
     images,
     int8,
     text_of,
 )
-
 from tfharden.errors import InputError
 from tfharden.export import mcu_kit
 from tfharden.export.mcu import sources

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from exporting import one_line
 from keras import layers
-from mcu_models import (
+
+import tfharden as th
+from tests._helpers.exporting import one_line
+from tests._helpers.mcu_models import (
     SHARED,
     converted,
     digits,
@@ -21,11 +23,9 @@ from mcu_models import (
     text_of,
     trained,
 )
-
-import tfharden as th
 from tfharden.errors import InputError
 from tfharden.export import ExportError, mcu_kit
-from tfharden.export.mcu import arena, golden, sources
+from tfharden.export.mcu import arena, golden_vectors, sources
 from tfharden.tflite import parse, read
 
 
@@ -45,7 +45,7 @@ def numbers(text, name):
     return [int(word, 0) for word in re.findall(r"-?\b(?:0x[0-9a-f]{2}|\d+)\b", body)]
 
 
-def golden_vectors(folder):
+def vectors_in(folder):
     text = (folder / "golden.h").read_text()
     inputs = np.array(numbers(text, "kGoldenInputs"), np.int8).reshape(10, 8, 8, 1)
     return inputs, np.array(numbers(text, "kGoldenOutputs"), np.int8).reshape(10, 10)
@@ -83,7 +83,7 @@ def test_array_holds_the_file(folder):
 
 
 def test_golden_vectors_are_answers_of_the_reference_kernels(folder):
-    inputs, outputs = golden_vectors(folder)
+    inputs, outputs = vectors_in(folder)
     np.testing.assert_array_equal(outputs, reference(int8().content, inputs))
     assert len({image.tobytes() for image in inputs}) == 10
     # They are the images that were given, as the input stores them, and not all of one class.
@@ -96,7 +96,7 @@ def test_golden_vectors_are_answers_of_the_reference_kernels(folder):
 
 @needs_micro
 def test_golden_vectors_are_answers_of_tflite_micro(folder):
-    inputs, outputs = golden_vectors(folder)
+    inputs, outputs = vectors_in(folder)
     np.testing.assert_array_equal(outputs, micro(int8().content, inputs))
 
 
@@ -110,7 +110,9 @@ def test_agreement_is_counted(tmp_path):
     some, others = reference(int8().content, stored), micro(int8().content, stored)
     difference = np.abs(some.astype(int) - others).max(axis=-1)
     same_class = int((some.argmax(axis=-1) == others.argmax(axis=-1)).sum())
-    assert kit.agreement == golden.Agreement(100, int((difference == 0).sum()), same_class, int(difference.max()))
+    assert kit.agreement == golden_vectors.Agreement(
+        100, int((difference == 0).sum()), same_class, int(difference.max())
+    )
     assert kit.agreement.same_class == 100
     assert f"Of {kit.agreement.images} images" in (tmp_path / "README.md").read_text()
 
@@ -171,7 +173,7 @@ def test_without_the_extra_the_kit_says_so(no_micro, tmp_path):
     readme = (tmp_path / "README.md").read_text()
     assert "was not run on tflite-micro" in readme
     assert "Not measured" in readme
-    inputs, outputs = golden_vectors(tmp_path)
+    inputs, outputs = vectors_in(tmp_path)
     np.testing.assert_array_equal(outputs, reference(int8().content, inputs))
 
 
@@ -181,7 +183,7 @@ def test_real_files(name, tmp_path):
     if not SHARED.is_dir():
         pytest.skip("the folder shared/models beside the repository is absent")
     file = read(SHARED / name)
-    low, high = golden.input_range(file)
+    low, high = golden_vectors.input_range(file)
     noise = np.random.default_rng(0).uniform(low, high, (40, *file.input.shape[1:]))
     kit = mcu_kit(file, noise, tmp_path)
     assert kit.agreement.identical >= 30
@@ -266,7 +268,7 @@ def test_images_that_are_refused(given, told, tmp_path):
 
 def test_ten_images_are_enough(no_micro, tmp_path):
     mcu_kit(int8(), images(10), tmp_path)
-    assert len(golden_vectors(tmp_path)[0]) == 10
+    assert len(vectors_in(tmp_path)[0]) == 10
 
 
 def answering(monkeypatch, change):
@@ -298,11 +300,11 @@ def test_golden_vectors_are_taken_where_both_agree(monkeypatch, tmp_path):
 
     answering(monkeypatch, off)
     kit = mcu_kit(int8(), images(), tmp_path / "kit")
-    assert kit.agreement == golden.Agreement(60, 12, kit.agreement.same_class, 1)
+    assert kit.agreement == golden_vectors.Agreement(60, 12, kit.agreement.same_class, 1)
     spec = int8().input
     stored = np.clip(np.rint(images() / spec.scale) + spec.zero_point, -128, 127).astype(np.int8)
     agreed = {image.tobytes() for image in stored[-12:]}
-    assert all(image.tobytes() in agreed for image in golden_vectors(tmp_path / "kit")[0])
+    assert all(image.tobytes() in agreed for image in vectors_in(tmp_path / "kit")[0])
     answering(monkeypatch, lambda outputs: off(outputs, kept=9))
     with pytest.raises(InputError, match="of 60 there are 9: give more images") as error:
         mcu_kit(int8(), images(), tmp_path / "other")

@@ -1,6 +1,6 @@
 import pytest
-from mcu_models import SHARED, zoo
 
+from tests._helpers.mcu_models import SHARED, zoo
 from tfharden import models
 from tfharden.errors import InputError
 from tfharden.export.mcu.operators import SUPPORTED, method, methods

@@ -4,8 +4,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from mcu_models import digits, int8, needs_compiler, zoo
 
+from tests._helpers.mcu_models import digits, int8, needs_compiler, zoo
 from tfharden import models
 from tfharden.export.mcu import arena, mcu_kit, operators
 from tfharden.tflite import Runtime, parse

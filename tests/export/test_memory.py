@@ -5,9 +5,9 @@ import resource
 import sys
 
 import pytest
-from exporting import images, spread
 
 import tfharden as th
+from tests._helpers.exporting import images, spread
 
 SWEEP = ("float32", "float16", "dynamic", "int8", "int8-float", "int16x8")
 

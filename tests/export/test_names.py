@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from exporting import CLASSES, SHAPE, classifier, images, recipes
 from keras import layers
 
 import tfharden as th
+from tests._helpers.exporting import CLASSES, SHAPE, classifier, images, recipes
 
 
 def named(name=None, output=None):

@@ -4,9 +4,9 @@ import importlib.util
 
 import numpy as np
 import pytest
-from exporting import QUANTIZER, SHAPE, classifier, images, interpreted, one_line
 
 import tfharden as th
+from tests._helpers.exporting import QUANTIZER, SHAPE, classifier, images, interpreted, one_line
 from tfharden.errors import InputError
 from tfharden.export import ExportError, Manifest
 

@@ -3,12 +3,13 @@ import re
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from exporting import SHAPE, centred, classifier, images, interpreted, one_line, softmax_dense
 
 import tfharden as th
+from tests._helpers.exporting import SHAPE, centred, classifier, images, interpreted, one_line, softmax_dense
 from tfharden.errors import InputError
 from tfharden.export import ExportError, converter, recipes
-from tfharden.tflite import parse, verifier
+from tfharden.tflite import parse
+from tfharden.tflite.format import verifier
 
 # Type of input and output, and the element types that a file may hold: INT64 is the biases of int16x8.
 TYPES = {

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from exporting import CLASSES, classifier, one_line, recipes
 from keras import layers
 
 import tfharden as th
+from tests._helpers.exporting import CLASSES, classifier, one_line, recipes
 from tfharden.errors import InputError
 from tfharden.export import ExportError
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from robust_examples import examples, linear, one_line, robust
 from scipy import ndimage
 
+from tests._helpers.robust_examples import examples, linear, one_line, robust
 from tfharden.attacks import FGSM, PGD
 from tfharden.errors import InputError
 from tfharden.hardening import Affine, shuffled

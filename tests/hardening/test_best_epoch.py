@@ -4,12 +4,12 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from robust_examples import SHAPE, examples, linear, one_line, robust
 
 import tfharden as th
+from tests._helpers.robust_examples import SHAPE, examples, linear, one_line, robust
 from tfharden.attacks import FGSM
 from tfharden.errors import InputError
-from tfharden.hardening.best_epoch import BestEpoch
+from tfharden.hardening.callbacks.best_epoch import BestEpoch
 
 X, Y = examples(32)
 SETTINGS = {"batch_size": 16, "shuffle": False, "verbose": 0, "validation_data": (X, Y)}

@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from robust_examples import SHAPE, linear, one_line
 
 import tfharden as th
+from tests._helpers.robust_examples import SHAPE, linear, one_line
 from tfharden.attacks import FGSM, PGD, DeepFool, MarginPGD
 from tfharden.errors import InputError
 from tfharden.hardening.confidence import Answers, Confidence, confidence, confidence_table

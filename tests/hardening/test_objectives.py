@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from robust_examples import (
+
+import tfharden as th
+from tests._helpers.robust_examples import (
     CLASSES,
     EPSILON,
     RATE,
@@ -19,8 +21,6 @@ from robust_examples import (
     probabilities,
     robust,
 )
-
-import tfharden as th
 from tfharden.attacks import FGSM, PGD
 from tfharden.errors import InputError
 from tfharden.hardening.objectives import MART, NFGSM, TRADES, Fast, FixedSources, Goodfellow, Madry

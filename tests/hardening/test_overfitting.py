@@ -3,14 +3,14 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from robust_examples import SHAPE, linear, one_line, recording, robust
 
 import tfharden as th
+from tests._helpers.robust_examples import SHAPE, linear, one_line, recording, robust
 from tfharden.attacks import FGSM, PGD
 from tfharden.classifiers import KerasClassifier
 from tfharden.errors import InputError
-from tfharden.hardening import overfitting
-from tfharden.hardening.overfitting import CatastrophicOverfitting
+from tfharden.hardening.callbacks import catastrophic_overfitting
+from tfharden.hardening.callbacks.catastrophic_overfitting import CatastrophicOverfitting
 
 RADIUS = 0.02
 THREAT = th.Linf(RADIUS)
@@ -135,7 +135,7 @@ def test_overfitting_from_the_first_epoch_on(fall_back):
 
 
 def test_drop(monkeypatch):
-    monkeypatch.setattr(overfitting, "FOOLED", 2.0)
+    monkeypatch.setattr(catastrophic_overfitting, "FOOLED", 2.0)
     x, y = separable()
     for drop, epochs in ((0.99, 3), (0.2, 2)):
         trainer, watch = make(FGSM(THREAT)), CatastrophicOverfitting(x, y, drop=drop)

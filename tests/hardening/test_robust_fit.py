@@ -2,7 +2,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from robust_examples import (
+
+import tfharden as th
+from tests._helpers.robust_examples import (
     SHAPE,
     THREAT,
     Numpy,
@@ -11,8 +13,6 @@ from robust_examples import (
     linear,
     robust,
 )
-
-import tfharden as th
 from tfharden.attacks import BIM, FGSM, PGD
 
 # All that fit brings.

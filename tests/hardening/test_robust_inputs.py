@@ -3,9 +3,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from robust_examples import CLASSES, SHAPE, THREAT, Numpy, assert_same_weights, examples, linear, one_line, robust
 
 import tfharden as th
+from tests._helpers.robust_examples import (
+    CLASSES,
+    SHAPE,
+    THREAT,
+    Numpy,
+    assert_same_weights,
+    examples,
+    linear,
+    one_line,
+    robust,
+)
 from tfharden.attacks import FGSM, PGD
 from tfharden.errors import InputError
 

@@ -2,7 +2,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from robust_examples import (
+
+import tfharden as th
+from tests._helpers.robust_examples import (
     CLASSES,
     EPSILON,
     RATE,
@@ -16,8 +18,6 @@ from robust_examples import (
     recording,
     robust,
 )
-
-import tfharden as th
 from tfharden.attacks import FGSM, PGD
 from tfharden.errors import InputError
 

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from robust_examples import (
+
+import tfharden as th
+from tests._helpers.robust_examples import (
     CLASSES,
     EPSILON,
     SHAPE,
@@ -18,8 +20,6 @@ from robust_examples import (
     recording,
     robust,
 )
-
-import tfharden as th
 from tfharden.attacks import APGD, BIM, FGSM, PGD
 from tfharden.errors import InputError, TrainingError
 from tfharden.hardening.objectives import NFGSM, TRADES, Free, Goodfellow

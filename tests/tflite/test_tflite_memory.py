@@ -2,12 +2,13 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from hostile_files import file, options
 
 import tfharden as th
+from tests._helpers.hostile_files import file, options
 from tfharden import tflite
 from tfharden.errors import InputError
-from tfharden.tflite import memory, shapes, verifier
+from tfharden.tflite import memory, shapes
+from tfharden.tflite.format import verifier
 
 IMAGE, ROW = ((1, 8, 8, 1), np.float32), ((1, 64), np.float32)
 FLAT = ("RESHAPE", "made flat", "out", options("ReshapeOptions"))

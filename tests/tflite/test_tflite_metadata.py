@@ -8,8 +8,9 @@ from ai_edge_litert import schema_py_generated as generated
 from ai_edge_litert.interpreter import Interpreter
 
 from tfharden.errors import InputError
-from tfharden.tflite import Runtime, check, metadata, parse
-from tfharden.tflite.extension import SIGNATURE, extended
+from tfharden.tflite import Runtime, check, parse
+from tfharden.tflite.format import metadata
+from tfharden.tflite.format.extension import SIGNATURE, extended
 
 FACTS = {"recipe": "int8", "bounds": [0.0, 1.0], "calibration": None, "name": "Zürich\n"}
 ENDS = ("picture", "scores")

@@ -12,10 +12,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as generated
 
 from tfharden.errors import InputError
-from tfharden.tflite import check, schema, sparsity
-from tfharden.tflite.flatbuffer import Table
+from tfharden.tflite import check
+from tfharden.tflite.format import schema, sparsity
+from tfharden.tflite.format.flatbuffer import Table
 
-MUTATIONS = pathlib.Path(__file__).parent / "tflite_mutations.py"
+MUTATIONS = pathlib.Path(__file__).parents[1] / "_helpers" / "tflite_mutations.py"
 
 
 @pytest.fixture

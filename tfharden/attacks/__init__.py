@@ -1,31 +1,31 @@
 """Attacks, one idea a file, and their names."""
 
-from tfharden.attacks.apgd import APGD, APGDDLR
-from tfharden.attacks.ascent import ascend
-from tfharden.attacks.auto_attack import AutoAttack
-from tfharden.attacks.base import Attack, AttackResult
-from tfharden.attacks.bim import BIM
-from tfharden.attacks.carlini_wagner import CarliniWagner
-from tfharden.attacks.deepfool import DeepFool
+from tfharden.attacks.composite.auto_attack import AutoAttack
+from tfharden.attacks.composite.eot import EoT
+from tfharden.attacks.composite.multi_targeted import MultiTargeted
+from tfharden.attacks.composite.transfer import Transfer
+from tfharden.attacks.core.attack import Attack, AttackResult
+from tfharden.attacks.decision.hop_skip_jump import HopSkipJump
 from tfharden.attacks.diva import DIVA
-from tfharden.attacks.eot import EoT
-from tfharden.attacks.fab import FAB
-from tfharden.attacks.fgsm import FGSM
-from tfharden.attacks.fooling import FoolingImages, fool_by_evolution, fool_by_gradient
-from tfharden.attacks.gradient import GradientAttack
-from tfharden.attacks.hop_skip_jump import HopSkipJump
-from tfharden.attacks.jsma import JSMA
-from tfharden.attacks.lbfgs import LBFGS
-from tfharden.attacks.mi_fgsm import MIFGSM
-from tfharden.attacks.minimum_norm import MinimumNormAttack
-from tfharden.attacks.noise import Noise
-from tfharden.attacks.pgd import PGD, MarginPGD
+from tfharden.attacks.gradient.apgd import APGD, APGDDLR
+from tfharden.attacks.gradient.ascent import ascend
+from tfharden.attacks.gradient.attack import GradientAttack
+from tfharden.attacks.gradient.bim import BIM
+from tfharden.attacks.gradient.fgsm import FGSM
+from tfharden.attacks.gradient.mi_fgsm import MIFGSM
+from tfharden.attacks.gradient.pgd import PGD, MarginPGD
+from tfharden.attacks.minimum_norm.attack import MinimumNormAttack
+from tfharden.attacks.minimum_norm.carlini_wagner import CarliniWagner
+from tfharden.attacks.minimum_norm.deepfool import DeepFool
+from tfharden.attacks.minimum_norm.fab import FAB
+from tfharden.attacks.minimum_norm.jsma import JSMA
+from tfharden.attacks.minimum_norm.lbfgs import LBFGS
 from tfharden.attacks.registry import BY_NAME, KNOWN, fitting, get, is_known, takes
-from tfharden.attacks.runner_ups import RunnerUps
-from tfharden.attacks.spsa import SPSA
-from tfharden.attacks.square import Square
-from tfharden.attacks.transfer import Transfer
+from tfharden.attacks.score.noise import Noise
+from tfharden.attacks.score.spsa import SPSA
+from tfharden.attacks.score.square import Square
 from tfharden.attacks.universal import Universal
+from tfharden.evaluation.probes.fooling import FoolingImages, fool_by_evolution, fool_by_gradient
 
 __all__ = [
     "APGD",
@@ -52,8 +52,8 @@ __all__ = [
     "HopSkipJump",
     "MarginPGD",
     "MinimumNormAttack",
+    "MultiTargeted",
     "Noise",
-    "RunnerUps",
     "Square",
     "Transfer",
     "Universal",

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks.ascent import Iterate, ascend
-from tfharden.attacks.base import Attack
-from tfharden.attacks.goals import Untargeted
-from tfharden.attacks.gradient import STRIDE
-from tfharden.attacks.mi_fgsm import Momentum
-from tfharden.attacks.search import Search
+from tfharden.attacks.core.attack import Attack
+from tfharden.attacks.core.criteria import Untargeted
+from tfharden.attacks.core.search_state import SearchState
+from tfharden.attacks.gradient.ascent import Iterate, ascend
+from tfharden.attacks.gradient.attack import STRIDE
+from tfharden.attacks.gradient.mi_fgsm import Momentum
 from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.errors import InputError
 from tfharden.losses import cross_entropy, margin
@@ -72,7 +72,7 @@ class DIVA(Attack):
         """Whether the classifier errs on images `[n, ...]` of which the source knows the classes `y`, `[n]`."""
         return (classifier.predict(images) != y) & (self.source.predict(images) == y)
 
-    def _search(self, classifier: Classifier, search: Search) -> None:
+    def _search(self, classifier: Classifier, search: SearchState) -> None:
         key = dataclasses.replace(self, seed=0)
         advance = classifier.compiled(key, lambda: self._compiled(classifier))
         for restart in range(self.restarts):
@@ -82,16 +82,16 @@ class DIVA(Attack):
                 search.report((restart + min(1.0, (first + BATCH_SIZE) / len(left))) / self.restarts)
 
     def _climb(
-        self, classifier: Classifier, advance: Advance, search: Search, chosen: np.ndarray, restart: int
+        self, classifier: Classifier, advance: Advance, search: SearchState, chosen: np.ndarray, restart: int
     ) -> None:
-        origin, y = search.origin[chosen], search.goal.labels[chosen].astype(np.int32)
+        origin, y = search.origin[chosen], search.criterion.labels[chosen].astype(np.int32)
         x = self.threat.random_start(tf.constant(origin), search.seed(self.seed, restart, int(chosen[0]))).numpy()
         for taken in range(0, self.steps, STRIDE):
             if not len(chosen):
                 return
             steps = min(STRIDE, self.steps - taken)
             x = advance(x, origin, y, tf.constant(taken), tf.constant(steps)).numpy()
-            received = np.asarray(self.threat.land(x, origin))
+            received = np.asarray(self.threat.round_to_lattice_in_ball(x, origin))
             done = self.evaded(classifier, received, y)
             search.gradients[chosen] += steps
             search.queries[chosen] += 1
@@ -107,11 +107,11 @@ class DIVA(Attack):
         def advance(x: tf.Tensor, origin: tf.Tensor, y: tf.Tensor, first: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
             def both(x: tf.Tensor) -> tf.Tensor:
                 # Both get what the classifier can receive: the layer is thinner than a step of its lattice.
-                received = x + tf.stop_gradient(self.threat.land(x, origin) - x)
+                received = x + tf.stop_gradient(self.threat.round_to_lattice_in_ball(x, origin) - x)
                 return tf.concat([self.source.logits_fn(received), classifier.logits_fn(received)], axis=-1)
 
-            goal, loss = Untargeted(y), _CLIMBED[climbed]
-            return ascend(both, x, origin, goal, rule=rule, loss=loss, steps=steps, first=first)[0]
+            criterion, loss = Untargeted(y), _CLIMBED[climbed]
+            return ascend(both, x, origin, criterion, rule=rule, loss=loss, steps=steps, first=first)[0]
 
         signature = [images, images, tf.TensorSpec([None], tf.int32), whole, whole]
         return tf.function(advance, input_signature=signature, autograph=False)

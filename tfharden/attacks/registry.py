@@ -4,24 +4,24 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tfharden.attacks.apgd import APGD, APGDDLR
-from tfharden.attacks.auto_attack import AutoAttack
-from tfharden.attacks.base import Attack
-from tfharden.attacks.bim import BIM
-from tfharden.attacks.carlini_wagner import CarliniWagner
-from tfharden.attacks.deepfool import DeepFool
-from tfharden.attacks.eot import EoT
-from tfharden.attacks.fab import FAB
-from tfharden.attacks.fgsm import FGSM
-from tfharden.attacks.hop_skip_jump import HopSkipJump
-from tfharden.attacks.jsma import JSMA
-from tfharden.attacks.lbfgs import LBFGS
-from tfharden.attacks.mi_fgsm import MIFGSM
-from tfharden.attacks.noise import Noise
-from tfharden.attacks.pgd import PGD, MarginPGD
-from tfharden.attacks.runner_ups import RunnerUps
-from tfharden.attacks.spsa import SPSA
-from tfharden.attacks.square import Square
+from tfharden.attacks.composite.auto_attack import AutoAttack
+from tfharden.attacks.composite.eot import EoT
+from tfharden.attacks.composite.multi_targeted import MultiTargeted
+from tfharden.attacks.core.attack import Attack
+from tfharden.attacks.decision.hop_skip_jump import HopSkipJump
+from tfharden.attacks.gradient.apgd import APGD, APGDDLR
+from tfharden.attacks.gradient.bim import BIM
+from tfharden.attacks.gradient.fgsm import FGSM
+from tfharden.attacks.gradient.mi_fgsm import MIFGSM
+from tfharden.attacks.gradient.pgd import PGD, MarginPGD
+from tfharden.attacks.minimum_norm.carlini_wagner import CarliniWagner
+from tfharden.attacks.minimum_norm.deepfool import DeepFool
+from tfharden.attacks.minimum_norm.fab import FAB
+from tfharden.attacks.minimum_norm.jsma import JSMA
+from tfharden.attacks.minimum_norm.lbfgs import LBFGS
+from tfharden.attacks.score.noise import Noise
+from tfharden.attacks.score.spsa import SPSA
+from tfharden.attacks.score.square import Square
 from tfharden.attacks.universal import Universal
 from tfharden.errors import InputError
 from tfharden.threats import Threat
@@ -49,7 +49,7 @@ def get(name: str, threat: Threat, **settings: object) -> Attack:
     attack = BY_NAME[_base(name)](threat, **settings)  # type: ignore[call-arg]
     if name.startswith(AVERAGED):
         attack = EoT(attack)  # type: ignore[arg-type]
-    return RunnerUps(attack) if name.endswith(EACH_TARGET) else attack
+    return MultiTargeted(attack) if name.endswith(EACH_TARGET) else attack
 
 
 def fitting(name: str, threat: Threat, settings: Mapping[str, Any]) -> Attack:

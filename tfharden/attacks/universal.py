@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks.ascent import GRADIENT_SCALE, judge
-from tfharden.attacks.base import Attack
-from tfharden.attacks.goals import Goal, Targeted, Towards, Untargeted
-from tfharden.attacks.search import Search
+from tfharden._validation import Examples, check_images, check_labels
+from tfharden.attacks.core.attack import Attack
+from tfharden.attacks.core.criteria import Criterion, Targeted, Towards, Untargeted
+from tfharden.attacks.core.search_state import SearchState
+from tfharden.attacks.gradient.ascent import GRADIENT_SCALE, judge
 from tfharden.classifiers import Classifier
-from tfharden.configurable import registered
 from tfharden.data import sha256
 from tfharden.errors import InputError
-from tfharden.inputs import Examples, check_images, check_labels
 from tfharden.losses import Loss, cross_entropy
+from tfharden.serialization import registered
 from tfharden.threats import Threat
 
 # An image whose loss is this many times that of guessing counts no more: it has fallen, let others fall.
@@ -92,8 +92,8 @@ class Universal(Attack):
 
     def moved(self, classifier: Classifier, delta: np.ndarray, images: np.ndarray) -> np.ndarray:
         """The images that `classifier` receives under the perturbation, `[n, ...]`: in ball, box and lattice."""
-        threat = classifier.receive(self.threat)
-        origin = threat.snap(check_images(images, classifier.input_shape, self.threat.bounds))
+        threat = classifier.restrict_threat(self.threat)
+        origin = threat.round_to_lattice(check_images(images, classifier.input_shape, self.threat.bounds))
         return np.asarray(_moved(threat, origin, np.asarray(delta, np.float32)))
 
     def fooling_rate(self, classifier: Classifier, delta: np.ndarray, images: np.ndarray) -> float:
@@ -106,35 +106,41 @@ class Universal(Attack):
         told = None if self.examples is None else {"number": len(self.examples[0]), "sha256": sha256(self.examples)}
         return super().parameters() | {"examples": told}
 
-    def _prepare(self, classifier: Classifier) -> Callable[[Search], None]:
+    def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
         fitted: dict[Any, np.ndarray] = {}
 
-        def run(search: Search) -> None:
-            goal = search.goal
-            targets = [None] if isinstance(goal, Untargeted) else sorted(set(goal.targets.tolist()))
+        def run(search: SearchState) -> None:
+            criterion = search.criterion
+            targets = [None] if isinstance(criterion, Untargeted) else sorted(set(criterion.targets.tolist()))
             for target in targets:
-                key = type(goal), target
+                key = type(criterion), target
                 if key not in fitted:
                     fitted[key] = self._fit(classifier, *key, search.report)
-                meant = search.unsolved if target is None else np.flatnonzero(~search.solved & (goal.targets == target))
+                meant = (
+                    search.unsolved
+                    if target is None
+                    else np.flatnonzero(~search.solved & (criterion.targets == target))
+                )
                 if len(meant):
                     self._try(classifier, search, meant, fitted[key])
 
         return run
 
     def _fit(
-        self, classifier: Classifier, kind: type[Goal], target: int | None, progress: Callable[[float], None]
+        self, classifier: Classifier, kind: type[Criterion], target: int | None, progress: Callable[[float], None]
     ) -> np.ndarray:
         if self.examples is None:
             raise InputError(f"{self.name} is fitted on other images than those it is judged on: give examples=")
         if not classifier.differentiable:
             classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
-        threat = classifier.receive(self.threat)
+        threat = classifier.restrict_threat(self.threat)
         low, high = threat.bounds
         # A device may receive less than the examples span, and cuts them; examples of another range are a mistake.
         x = check_images(self.examples[0], classifier.input_shape, (2 * low - high, 2 * high - low))
         y = check_labels(self.examples[1], len(x), classifier.num_classes)
-        fitting = _Fitting(self.within(threat), classifier, np.clip(np.asarray(threat.snap(x)), low, high), progress)
+        fitting = _Fitting(
+            self.with_threat(threat), classifier, np.clip(np.asarray(threat.round_to_lattice(x)), low, high), progress
+        )
         if target is not None:
             fitting.ascend(kind(y, np.full_like(y, target)), ascents=1)
             return fitting.best[0]
@@ -146,11 +152,11 @@ class Universal(Attack):
         fitting.ascend(Untargeted(y), ascents=count + 2, start=fitting.best)
         return fitting.best[0]
 
-    def _try(self, classifier: Classifier, search: Search, chosen: np.ndarray, delta: np.ndarray) -> None:
+    def _try(self, classifier: Classifier, search: SearchState, chosen: np.ndarray, delta: np.ndarray) -> None:
         origin = search.origin[chosen]
         search.adversarial[chosen] = _moved(self.threat, origin, delta)
-        goal = tf.nest.map_structure(lambda array: array[chosen], search.goal)
-        search.solved[chosen] = goal.reached(classifier.predict(search.adversarial[chosen]))
+        criterion = tf.nest.map_structure(lambda array: array[chosen], search.criterion)
+        search.solved[chosen] = criterion.reached(classifier.predict(search.adversarial[chosen]))
         search.queries[chosen] += 1
 
 
@@ -165,7 +171,7 @@ class _Fitting:
         self._random = np.random.default_rng(attack.seed)
         self._step = functools.cache(self._compiled_step)
 
-    def ascend(self, goal: Goal, ascents: int, start: np.ndarray | None = None) -> np.ndarray:
+    def ascend(self, criterion: Criterion, ascents: int, start: np.ndarray | None = None) -> np.ndarray:
         """One ascent of the `ascents` that are planned; returns the classes of the images at its end."""
         attack, count = self.attack, len(self.images)
         batches = -(-count // attack.batch_size)
@@ -176,28 +182,28 @@ class _Fitting:
             order = self._random.permutation(count)
             for batch in range(batches):
                 chosen = order[batch * attack.batch_size : (batch + 1) * attack.batch_size]
-                part = tf.nest.map_structure(lambda array, chosen=chosen: array[chosen], goal)
+                part = tf.nest.map_structure(lambda array, chosen=chosen: array[chosen], criterion)
                 size = first * (1 - (epoch + batch / batches) / attack.epochs)
-                delta = self._step(type(goal))(delta, self.images[chosen], part, tf.constant(size, tf.float32))
+                delta = self._step(type(criterion))(delta, self.images[chosen], part, tf.constant(size, tf.float32))
             classes = self.classifier.predict(np.asarray(_moved(attack.threat, self.images, delta)))
-            fallen = float(np.mean(goal.reached(classes)))
+            fallen = float(np.mean(criterion.reached(classes)))
             if fallen >= self.most:
                 self.best, self.most = delta.numpy(), fallen
             self.passes += 1
             self.progress(self.passes / (ascents * attack.epochs))
         return classes
 
-    def _compiled_step(self, kind: type[Goal]) -> Callable[..., tf.Tensor]:
+    def _compiled_step(self, kind: type[Criterion]) -> Callable[..., tf.Tensor]:
         attack, threat, classifier = self.attack, self.attack.threat, self.classifier
         span = threat.bounds[1] - threat.bounds[0]
-        ball = threat.cut((-span, span), None)  # the perturbation itself, as an image near nothing
+        ball = threat.restrict((-span, span), None)  # the perturbation itself, as an image near nothing
         ceiling = CEILING * math.log(classifier.num_classes)
 
-        def step(delta: tf.Tensor, origin: tf.Tensor, goal: Goal, size: tf.Tensor) -> tf.Tensor:
+        def step(delta: tf.Tensor, origin: tf.Tensor, criterion: Criterion, size: tf.Tensor) -> tf.Tensor:
             received = _moved(threat, origin, delta)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(received)
-                _, values = judge(classifier.logits_fn(received), goal, attack.loss)
+                _, values = judge(classifier.logits_fn(received), criterion, attack.loss)
                 values = tf.minimum(values, ceiling)
             gradient = tape.gradient(values, received, output_gradients=tf.fill(tf.shape(values), GRADIENT_SCALE))
             if gradient is None:
@@ -206,7 +212,7 @@ class _Fitting:
             shifted = origin + delta
             free = (shifted == tf.clip_by_value(shifted, *threat.bounds)) & tf.math.is_finite(gradient)
             mean = tf.reduce_mean(tf.where(free, gradient, 0.0), axis=0, keepdims=True)
-            return ball.project(ball.climb(delta, mean, size), tf.zeros_like(delta))
+            return ball.project(ball.step(delta, mean, size), tf.zeros_like(delta))
 
         shape = [None, *classifier.input_shape]
         goals = kind(*[tf.TensorSpec([None], tf.int32)] * len(kind._fields))
@@ -216,4 +222,4 @@ class _Fitting:
 
 def _moved(threat: Threat, origin: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
     """Images under the perturbation: the box shortens it, the lattice rounds it towards nothing."""
-    return threat.land(tf.clip_by_value(origin + delta, *threat.bounds), origin)
+    return threat.round_to_lattice_in_ball(tf.clip_by_value(origin + delta, *threat.bounds), origin)

@@ -37,7 +37,7 @@ class Classifier(abc.ABC):
         """The same as a differentiable tensor function, for classifiers that are `differentiable`."""
         raise InputError(f"{self.name} gives no gradients: use a score-based attack, or transfer from a surrogate")
 
-    def receive(self, threat: Threat) -> Threat:
+    def restrict_threat(self, threat: Threat) -> Threat:
         """The threat as this classifier meets it: cut to the inputs that it can receive."""
         return threat
 

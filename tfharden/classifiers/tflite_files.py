@@ -57,7 +57,7 @@ class TFLiteClassifier(Classifier):
             f"surrogate"
         )
 
-    def receive(self, threat: Threat) -> Threat:
+    def restrict_threat(self, threat: Threat) -> Threat:
         """On the integer lattice of the file's input; a float input gets 8-bit images, as a camera makes them."""
         try:
             low, high, spacing = self.runtime.receivable(*threat.bounds)
@@ -65,7 +65,7 @@ class TFLiteClassifier(Classifier):
             raise InputError(f"{self.name}: {error}") from error
         if low >= high:
             raise InputError(f"{self.name}: its input can't tell apart any two values in {threat.bounds}")
-        return threat.cut((low, high), spacing or threat.lattice or (high - low) / 255)
+        return threat.restrict((low, high), spacing or threat.lattice or (high - low) / 255)
 
     def fingerprint(self) -> str:
         """By the file and the kernels."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfharden.compression import tfmot
-from tfharden.configurable import registered
+from tfharden.serialization import formerly, registered
 
 
 def quantized_weights(kernel: tf.Tensor, *, per_channel: bool = True, depthwise: bool = False) -> tf.Tensor:
@@ -103,8 +103,9 @@ class _Host:
         return made.value
 
 
+@formerly("Range")
 @registered
-class Range(layers.Layer):
+class ActivationRange(layers.Layer):
     """Quantises what passes to int8 within a range that follows the batches: tfmot's MovingAverageQuantizer.
 
     In training the range moves by 1/1000 towards that of each batch; `calibrate` sets it to begin with. Values more

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, tree
 
-from tfharden.compression.fake_quantization import QuantizedWeights, Range
+from tfharden.compression.fake_quantization import ActivationRange, QuantizedWeights
 from tfharden.errors import InputError
 from tfharden.graphs import rebuilt
 
@@ -74,7 +74,7 @@ def quantize_aware(model: keras.Model, *, left_float: Sequence[str] = ()) -> ker
         if not isinstance(getattr(tensor, "_keras_history", (None,))[0], layers.InputLayer):
             return tensor
         if id(tensor) not in seen:
-            seen[id(tensor)] = Range(name="image_range")(tensor)
+            seen[id(tensor)] = ActivationRange(name="image_range")(tensor)
         return seen[id(tensor)]
 
     def replace(layer: layers.Layer) -> layers.Layer:
@@ -93,10 +93,10 @@ def quantize_aware(model: keras.Model, *, left_float: Sequence[str] = ()) -> ker
             return output
         activation = _activation(before)
         if isinstance(before, WEIGHTED) and activation not in FUSED:
-            output = Range(name=f"{layer.name}_range")(output)
+            output = ActivationRange(name=f"{layer.name}_range")(output)
             output = layers.Activation(activation, name=f"{layer.name}_{activation}")(output)
-            return Range(FIXED.get(activation), name=f"{layer.name}_{activation}_range")(output)
-        return Range(FIXED.get(activation), name=f"{layer.name}_range")(output)
+            return ActivationRange(FIXED.get(activation), name=f"{layer.name}_{activation}_range")(output)
+        return ActivationRange(FIXED.get(activation), name=f"{layer.name}_range")(output)
 
     copy = rebuilt(model, call, replace)
     for layer in model.layers:
@@ -156,8 +156,8 @@ def cut_off(model: keras.Model, images: np.ndarray) -> dict[str, float]:
     return shares
 
 
-def _ranges(model: keras.Model) -> list[Range]:
-    found = [layer for layer in model.layers if isinstance(layer, Range)]
+def _ranges(model: keras.Model) -> list[ActivationRange]:
+    found = [layer for layer in model.layers if isinstance(layer, ActivationRange)]
     if not found:
         raise InputError(f"{model.name} has no ranges: make it by quantize_aware() first")
     return found

@@ -1,7 +1,6 @@
 """Small students of large teachers."""
 
 from tfharden.distillation import objectives
-from tfharden.distillation.cache import Taught
 from tfharden.distillation.distiller import Distiller
 from tfharden.distillation.losses import (
     AttentionTransfer,
@@ -13,10 +12,12 @@ from tfharden.distillation.losses import (
     SoftTarget,
 )
 from tfharden.distillation.teachers import LabelMap, ensemble
+from tfharden.distillation.teachers.cached import CachedTeacher
 from tfharden.distillation.transferability import Transferability, transferability
 
 __all__ = [
     "AttentionTransfer",
+    "CachedTeacher",
     "DecoupledTarget",
     "Distiller",
     "Feature",
@@ -25,7 +26,6 @@ __all__ = [
     "RelationalDistance",
     "SimilarityPreserving",
     "SoftTarget",
-    "Taught",
     "Transferability",
     "ensemble",
     "objectives",

@@ -9,17 +9,17 @@ import tensorflow as tf
 
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import logits_of, shapes
-from tfharden.configurable import registered
-from tfharden.distillation.cache import Taught
 from tfharden.distillation.comparison import Comparison
 from tfharden.distillation.layers import classifier, extractor
-from tfharden.distillation.lesson import Known, Step
 from tfharden.distillation.objectives import ARD, Answers, DistillationObjective
 from tfharden.distillation.teachers import LabelMap
+from tfharden.distillation.teachers.cached import CachedTeacher
+from tfharden.distillation.teaching_step import Step, TeacherContext
 from tfharden.errors import InputError
 from tfharden.hardening import RobustModel
 from tfharden.hardening.objectives.base import Batch, Outcome
 from tfharden.losses import cross_entropy
+from tfharden.serialization import registered
 
 
 @registered
@@ -101,19 +101,19 @@ class Distiller(RobustModel):
 
     def check(self, x: Any, y: Any) -> None:  # noqa: ANN401
         """As in RobustModel; cached answers have to be the teacher's own."""
-        if isinstance(y, Taught):
+        if isinstance(y, CachedTeacher):
             if self.comparison.teacher_paths:
                 raise InputError("kept answers are logits and hold no features: leave the losses on layers out")
-            y.check(lambda images: self._ask_teacher(images, Known()).logits, x)
+            y.check(lambda images: self._ask_teacher(images, TeacherContext()).logits, x)
             y = y.labels
         super().check(x, y)
 
     def unpack(self, data: Any) -> Batch:  # noqa: ANN401
         """The batch, with what is known of the teacher's answers: see `Known`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        known = Known()
-        if isinstance(y, Taught):
-            known = Known(Answers(tf.cast(y.logits, tf.float32)), cached=True)
+        known = TeacherContext()
+        if isinstance(y, CachedTeacher):
+            known = TeacherContext(Answers(tf.cast(y.logits, tf.float32)), cached=True)
             y = y.labels
         known, y = self._told_domains(known, y)
         if y is None:
@@ -124,7 +124,7 @@ class Distiller(RobustModel):
             y = tf.argmax(known.answers.logits, axis=-1)
         return super().unpack((x, y, sample_weight))._replace(extra=known)
 
-    def _told_domains(self, known: Known, y: tf.Tensor | None) -> tuple[Known, tf.Tensor | None]:
+    def _told_domains(self, known: TeacherContext, y: tf.Tensor | None) -> tuple[TeacherContext, tf.Tensor | None]:
         """What a LabelMap wants to be told, and what labels are left."""
         if y is None or not isinstance(self.teacher, LabelMap) or self.teacher.domain_from == "confidence":
             return known, y
@@ -150,7 +150,7 @@ class Distiller(RobustModel):
         output, *features = self._student_outputs(images, True)
         return Answers(self._to_logits(output), self.comparison.seen(features))
 
-    def _ask_teacher(self, images: tf.Tensor, known: Known) -> Answers:
+    def _ask_teacher(self, images: tf.Tensor, known: TeacherContext) -> Answers:
         if known.domains is not None:
             times = tf.shape(images)[0] // tf.maximum(tf.shape(known.domains)[0], 1)
             return Answers(self.teacher(images, domains=tf.tile(known.domains, [times])))

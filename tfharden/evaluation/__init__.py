@@ -1,12 +1,12 @@
 """Evaluation under attack, and its report."""
 
-from tfharden.evaluation.dimension import growth_with_dimension, linear_margin_drop
 from tfharden.evaluation.evaluator import evaluate
-from tfharden.evaluation.linearity import linearity
-from tfharden.evaluation.probes import PROBES
-from tfharden.evaluation.report import Fooling, Panel, Report
+from tfharden.evaluation.probes.dimension import growth_with_dimension, linear_margin_drop
+from tfharden.evaluation.probes.linearity import linearity
+from tfharden.evaluation.probes.registry import PROBES
+from tfharden.evaluation.report.report import Fooling, Panel, Report
+from tfharden.evaluation.report.tensorboard import check_tensorboard, write_tensorboard
 from tfharden.evaluation.statistics import wilson
-from tfharden.evaluation.tensorboard import check_tensorboard, write_tensorboard
 from tfharden.evaluation.transfer_matrix import TransferMatrix, transfer_matrix
 
 __all__ = [

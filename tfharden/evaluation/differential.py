@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from tfharden import files
+from tfharden import _io
+from tfharden._validation import Examples
 from tfharden.attacks import DIVA, Attack, Transfer
 from tfharden.classifiers import Classifier, TFLiteClassifier
 from tfharden.errors import InputError
 from tfharden.evaluation.entries import interval
 from tfharden.evaluation.names import distinct
-from tfharden.inputs import Examples
 from tfharden.tflite import KERNELS
 from tfharden.threats import Threat
 
@@ -29,7 +29,7 @@ def differential(
     attacks: Sequence[Attack],
     *,
     seed: int = 0,
-    notes: files.Path | None = None,
+    checkpoint: _io.Path | None = None,
     progress: Progress = lambda label, share: None,
 ) -> dict[str, Any]:
     """What report.json holds of models beside the one that they were made from.
@@ -44,7 +44,7 @@ def differential(
         threat: the largest; smaller ones are looked at too (`SHARES`).
         attacks: of white-box access.
         seed: of DIVA.
-        notes: folder where attacks note what is done, as they do.
+        checkpoint: folder where attacks note what is done, as they do.
         progress: is told what goes on, and the share of it that is done.
     """
     names = distinct([model.name for model in models])
@@ -52,7 +52,7 @@ def differential(
     return {
         "source": source.name,
         "models": [
-            {"name": name, **_compared(source, model, examples, threat, chosen, notes, progress)}
+            {"name": name, **_compared(source, model, examples, threat, chosen, checkpoint, progress)}
             for name, model in zip(names, models, strict=True)
         ],
     }
@@ -84,18 +84,18 @@ def _compared(
     examples: Examples,
     threat: Threat,
     attacks: Sequence[Attack],
-    notes: files.Path | None,
+    checkpoint: _io.Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
     x, y = examples
-    received = np.asarray(model.receive(threat).snap(x))
+    received = np.asarray(model.restrict_threat(threat).round_to_lattice(x))
     others = _others(model)
     rows, label = [], f"{model.name} against {source.name}"
     for done, (attack, share) in enumerate((attack, share) for attack in attacks for share in SHARES):
         progress(label, done / len(attacks) / len(SHARES))
-        scaled = attack.within(threat.scaled(share))
-        result = scaled(model, x, y, notes=notes)
-        both = None if isinstance(attack, DIVA) else _crossed(scaled, source, model, examples, notes)
+        scaled = attack.with_threat(threat.scaled(share))
+        result = scaled(model, x, y, checkpoint=checkpoint)
+        both = None if isinstance(attack, DIVA) else _crossed(scaled, source, model, examples, checkpoint)
         rows.append(
             {
                 "attack": attack.name,
@@ -118,12 +118,12 @@ def _compared(
 
 
 def _crossed(
-    attack: Attack, source: Classifier, model: Classifier, examples: Examples, notes: files.Path | None
+    attack: Attack, source: Classifier, model: Classifier, examples: Examples, checkpoint: _io.Path | None
 ) -> dict[str, float]:
     return {
-        "source_robust_accuracy": attack(source, *examples, notes=notes).robust_accuracy,
-        "from_source": Transfer(attack, source)(model, *examples, notes=notes).robust_accuracy,
-        "to_source": Transfer(attack, model)(source, *examples, notes=notes).robust_accuracy,
+        "source_robust_accuracy": attack(source, *examples, checkpoint=checkpoint).robust_accuracy,
+        "from_source": Transfer(attack, source)(model, *examples, checkpoint=checkpoint).robust_accuracy,
+        "to_source": Transfer(attack, model)(source, *examples, checkpoint=checkpoint).robust_accuracy,
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfharden import files
+from tfharden import _io
 from tfharden.attacks import AttackResult
 from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier, TwinClassifier
 from tfharden.evaluation.statistics import wilson
@@ -34,7 +34,7 @@ def model_entry(classifier: Classifier, images: np.ndarray) -> dict[str, Any]:
     if isinstance(classifier, KerasClassifier):
         if classifier.path is not None:
             size = classifier.path.stat().st_size
-            about |= {"path": str(classifier.path), "sha256": files.sha256(classifier.path), "bytes": size}
+            about |= {"path": str(classifier.path), "sha256": _io.sha256(classifier.path), "bytes": size}
         return about | {"format": "keras", "parameters": classifier.model.count_params()}
     return about | {"format": "callable", "parameters": None}
 
@@ -97,11 +97,11 @@ def interval(outcomes: np.ndarray) -> list[float]:
 
 def _stages(result: AttackResult, right: np.ndarray) -> list[dict[str, Any]]:
     """What each of several attacks in a row brought down, and what it left."""
-    fallen = itertools.accumulate(stage.fell for stage in result.stages)
+    fallen = itertools.accumulate(stage.succeeded for stage in result.stages)
     return [
         {
             "name": stage.name,
-            "fell": stage.fell,
+            "fell": stage.succeeded,
             "robust_accuracy_after": (int(right.sum()) - so_far) / len(right),
             "seconds": stage.seconds,
         }

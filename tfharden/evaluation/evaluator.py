@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from tfharden import _io, data
 from tfharden import attacks as registry
-from tfharden import data, files
+from tfharden._validation import Examples, check_images, check_labels
 from tfharden.attacks import Attack, AttackResult, Transfer
-from tfharden.attacks.gradient import GradientAttack
+from tfharden.attacks.gradient.attack import GradientAttack
 from tfharden.classifiers import Classifier, TFLiteClassifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
 from tfharden.evaluation.differential import comparable, differential
 from tfharden.evaluation.entries import attack_entry, interval, model_entry, twin_entry
 from tfharden.evaluation.names import distinct
-from tfharden.evaluation.probes import applies, check_probes, run_probe
-from tfharden.evaluation.report import Fooling, Panel, Report
+from tfharden.evaluation.probes.registry import applies, check_probes, run_probe
+from tfharden.evaluation.report.report import Fooling, Panel, Report
 from tfharden.evaluation.transfer_matrix import can_run_on, sources_among, transfer_matrix
-from tfharden.inputs import Examples, check_images, check_labels
 from tfharden.threats import Threat
 
 SCHEMA = "tfharden.report/1"
@@ -52,7 +52,7 @@ def evaluate(
     training: Examples | None = None,
     data_name: str = "data",
     seed: int = 0,
-    checkpoints: files.Path | None = None,
+    checkpoints: _io.Path | None = None,
     progress: Progress = lambda label, share: None,
 ) -> Report:
     """Attacks every model on the same examples.
@@ -114,7 +114,7 @@ def evaluate(
     ]
     found = [_evaluate_one(*plan, examples, threat, seed, checkpoints, progress) for plan in plans]
     looks = [_probe(classifier, probes, examples, threat, seed, progress) for classifier in classifiers]
-    told = {"notes": checkpoints, "progress": progress}
+    told = {"checkpoint": checkpoints, "progress": progress}
     matrix = {} if spread is None else transfer_matrix(classifiers, examples, spread, **told).content
     beside = {}
     if origin is not None:
@@ -177,11 +177,11 @@ def _evaluate_one(
     examples: Examples,
     threat: Threat,
     seed: int,
-    notes: files.Path | None,
+    checkpoint: _io.Path | None,
     progress: Progress,
 ) -> tuple[dict[str, Any], Panel | None]:
     x, y = examples
-    received = np.asarray(classifier.receive(threat).snap(x))
+    received = np.asarray(classifier.restrict_threat(threat).round_to_lattice(x))
     clean = classifier.predict(received)
     right = clean == y
     shown = _one_of_each(y)
@@ -191,7 +191,7 @@ def _evaluate_one(
         progress(label, 0.0)
         # Short of 1.0, since successes are counted once more after the search.
         tell = functools.partial(_tell, progress, label)
-        results[name], samples[name] = _leaner(attack(classifier, x, y, progress=tell, notes=notes), shown)
+        results[name], samples[name] = _leaner(attack(classifier, x, y, progress=tell, checkpoint=checkpoint), shown)
         progress(label, 1.0)
     tried = [received[:VERIFIED], *(result.adversarial[:VERIFIED] for result in results.values())]
     twin = twin_entry(classifier, np.concatenate(tried))

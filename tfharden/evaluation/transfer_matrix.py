@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tfharden import files
+from tfharden import _io
+from tfharden._validation import Examples, check_images, check_labels
 from tfharden.attacks import Attack, Transfer
-from tfharden.attacks.noise import add_noise
+from tfharden.attacks.score.noise import add_noise
 from tfharden.classifiers import Classifier, as_classifier
 from tfharden.errors import InputError
 from tfharden.evaluation.names import distinct
-from tfharden.inputs import Examples, check_images, check_labels
 from tfharden.threats import Threat
 
 Progress = Callable[[str, float], None]
@@ -76,7 +76,7 @@ def transfer_matrix(
     examples: Examples,
     attack: Attack,
     *,
-    notes: files.Path | None = None,
+    checkpoint: _io.Path | None = None,
     progress: Progress = lambda label, share: None,
 ) -> TransferMatrix:
     """Makes examples on every model that the attack can be run on, and tries them on every model.
@@ -88,7 +88,7 @@ def transfer_matrix(
         models: Keras models, classifiers, paths of .keras and .tflite files, all of the same images and classes.
         examples: images `[n, ...]` and labels `[n]`.
         attack: what is run on the sources; its threat is everybody's.
-        notes: folder where attacks note what is done, as they do.
+        checkpoint: folder where attacks note what is done, as they do.
         progress: is told what goes on, and the share of it that is done.
 
     Raises:
@@ -107,11 +107,11 @@ def transfer_matrix(
         for column, target in enumerate(targets):
             progress(label, column / len(targets))
             if column == source:
-                accuracy[row, column] = attack(target.classifier, x, y, notes=notes).robust_accuracy
+                accuracy[row, column] = attack(target.classifier, x, y, checkpoint=checkpoint).robust_accuracy
                 continue
             if target.threat not in made:
                 transfer = Transfer(attack, classifiers[source])
-                made[target.threat] = transfer(_Unbeaten(target), x, y, notes=notes).adversarial
+                made[target.threat] = transfer(_Unbeaten(target), x, y, checkpoint=checkpoint).adversarial
             accuracy[row, column] = target.accuracy(made[target.threat])
         progress(label, 1.0)
     return TransferMatrix(
@@ -155,8 +155,8 @@ class _Target:
     """A classifier, the images as it receives them, and which of them it gets right."""
 
     def __init__(self, classifier: Classifier, threat: Threat, x: np.ndarray, y: np.ndarray) -> None:
-        self.classifier, self.threat, self.labels = classifier, classifier.receive(threat), y
-        self.origin = np.clip(np.asarray(self.threat.snap(x)), *self.threat.bounds)
+        self.classifier, self.threat, self.labels = classifier, classifier.restrict_threat(threat), y
+        self.origin = np.clip(np.asarray(self.threat.round_to_lattice(x)), *self.threat.bounds)
         self._right = classifier.predict(self.origin) == y
 
     def accuracy(self, images: np.ndarray) -> float:
@@ -177,5 +177,5 @@ class _Unbeaten(Classifier):
     def logits(self, images: np.ndarray) -> np.ndarray:
         return np.eye(self.num_classes, dtype=np.float32)[self._labels]
 
-    def receive(self, threat: Threat) -> Threat:
+    def restrict_threat(self, threat: Threat) -> Threat:
         return self._threat

@@ -1,10 +1,10 @@
 """Keras models as .tflite files, and those as sources for microcontrollers."""
 
 from tfharden.export.artifact import Artifact, ExportError
-from tfharden.export.comparison import LEAST_AGREEMENT
 from tfharden.export.converter import to_tflite
 from tfharden.export.manifest import Manifest, manifest
 from tfharden.export.mcu import mcu_kit
+from tfharden.export.parity import LEAST_AGREEMENT
 from tfharden.export.recipes import BY_NAME as RECIPES
 from tfharden.export.recipes import TARGETS
 

@@ -5,7 +5,7 @@ import importlib.metadata
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from tfharden import files
+from tfharden import _io
 from tfharden.export.calibration import Calibration
 from tfharden.export.recipes import Recipe
 from tfharden.tflite import TFLiteFile
@@ -45,21 +45,21 @@ class Artifact:
     per_channel_dense: bool | None = None
     dynamic_batch: bool = False
 
-    def save(self, path: files.Path, manifest: "Manifest | None" = None) -> None:
+    def save(self, path: _io.Path, manifest: "Manifest | None" = None) -> None:
         """Writes the .tflite file, and the manifest beside it if it is given: whole, and both or none.
 
         Raises:
             InputError: it can't be written.
         """
         if manifest is None:
-            files.write_bytes(path, self.file.content)
+            _io.write_bytes(path, self.file.content)
             return
-        with files.replacing(path) as file:
+        with _io.replacing(path) as file:
             file.write_bytes(self.file.content)
             manifest.save(beside(path))
 
 
-def beside(path: files.Path) -> pathlib.Path:
+def beside(path: _io.Path) -> pathlib.Path:
     """Where the manifest of a .tflite lies."""
     return pathlib.Path(path).with_suffix(".json")
 

@@ -11,16 +11,17 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from tfharden import quiet
+from tfharden import _native
+from tfharden._validation import check_images
 from tfharden.classifiers import KerasClassifier
 from tfharden.errors import InputError
 from tfharden.export import calibration as calibrations
-from tfharden.export import quantizer, recipes, refusals
+from tfharden.export import diagnostics, quantizer, recipes
 from tfharden.export.artifact import Artifact, ExportError, facts
-from tfharden.export.comparison import LEAST_AGREEMENT, check_same, compare
-from tfharden.inputs import check_images
-from tfharden.tflite import TFLiteFile, metadata, parse
-from tfharden.tflite.extension import extended
+from tfharden.export.parity import LEAST_AGREEMENT, check_same, compare
+from tfharden.tflite import TFLiteFile, parse
+from tfharden.tflite.format import metadata
+from tfharden.tflite.format.extension import extended
 
 __all__ = ["LEAST_AGREEMENT", "Artifact", "ExportError", "to_tflite"]
 
@@ -95,7 +96,7 @@ def to_tflite(
             raise ExportError(f"{model.name} can't be converted to {chosen.name}: {where}") from failed
         raise
     if target == "mcu":
-        refusals.check_micro(bare, chosen, model)
+        diagnostics.check_micro(bare, chosen, model)
     used = calibrations.Calibration.of(calibration) if chosen.calibrated and calibration is not None else None
     told = metadata.pack(facts(bare, chosen, bounds, used, agreement))
     file = _parsed(extended(bare.content, told, _names(model)), model)
@@ -118,7 +119,7 @@ def _convert(
     graph = tf.function(lambda image: model(image, training=False), input_signature=signature, autograph=False)
     with _quiet():
         concrete = graph.get_concrete_function()
-        refusals.check_graph(concrete.graph, model)
+        diagnostics.check_graph(concrete.graph, model)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
         # By way of a SavedModel, variables would stay variables; the graph itself is frozen to constants.
         converter.experimental_lower_to_saved_model = False
@@ -128,7 +129,7 @@ def _convert(
         except Exception as error:  # the converter raises its own classes, and bare ones
             failed = error
     # Out here, where what the native code said of it stays unheard.
-    reason = refusals.reason(failed, concrete.graph, model)
+    reason = diagnostics.reason(failed, concrete.graph, model)
     raise ExportError(f"{model.name} can't be converted to {recipe.name}: {reason}") from failed
 
 
@@ -136,7 +137,7 @@ def _parsed(content: bytes, model: keras.Model) -> TFLiteFile:
     try:
         return parse(content, f"{model.name}.tflite")
     except InputError as error:
-        raise refusals.unusable(error, content, model) from error
+        raise diagnostics.unusable(error, content, model) from error
 
 
 def _names(model: keras.Model) -> tuple[str, str]:
@@ -151,7 +152,7 @@ def _quiet() -> Iterator[None]:
     level = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
-        with warnings.catch_warnings(action="ignore"), quiet.native_stderr():
+        with warnings.catch_warnings(action="ignore"), _native.native_stderr():
             yield
     finally:
         logging.set_verbosity(level)

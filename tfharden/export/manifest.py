@@ -10,12 +10,12 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from tfharden import data, files, strict_json
+from tfharden import _io, data
+from tfharden._validation import Examples, check_images, check_labels
 from tfharden.classifiers import KerasClassifier, TFLiteClassifier
 from tfharden.errors import InputError
 from tfharden.export import manifest_checks, recipes
 from tfharden.export.artifact import Artifact
-from tfharden.inputs import Examples, check_images, check_labels
 from tfharden.tflite import TensorSpec
 from tfharden.tflite.latency import latency
 
@@ -79,18 +79,18 @@ class Manifest:
 
     def json(self) -> str:
         """As it is written."""
-        return strict_json.dump({"schema": SCHEMA} | dataclasses.asdict(self), indent=2) + "\n"
+        return _io.dump_json({"schema": SCHEMA} | dataclasses.asdict(self), indent=2) + "\n"
 
-    def save(self, path: files.Path) -> None:
+    def save(self, path: _io.Path) -> None:
         """Writes it, whole or not at all.
 
         Raises:
             InputError: it can't be written.
         """
-        files.write_text(path, self.json())
+        _io.write_text(path, self.json())
 
     @classmethod
-    def load(cls, path: files.Path) -> Self:
+    def load(cls, path: _io.Path) -> Self:
         """Reads it back, and checks it against the .tflite of the same name beside it, if there is one.
 
         Raises:
@@ -98,12 +98,12 @@ class Manifest:
         """
         path = pathlib.Path(path)
         try:
-            content = strict_json.parse(path.read_bytes(), manifest_checks.MOST_BYTES)
+            content = _io.parse_json(path.read_bytes(), manifest_checks.MOST_BYTES)
             if content.pop("schema", None) != SCHEMA:
                 raise InputError(f"it isn't a {SCHEMA}")
             manifest_checks.check(content, {field.name for field in dataclasses.fields(cls)})
             model = path.with_suffix(".tflite")
-            if model.is_file() and files.sha256(model) != content["sha256"]:
+            if model.is_file() and _io.sha256(model) != content["sha256"]:
                 raise InputError(f"it belongs to another file than {model.name} beside it")
         except InputError as error:
             raise InputError(f"{path}: {error}") from error

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfharden.export.artifact import ExportError
 from tfharden.export.recipes import Recipe
-from tfharden.tflite.extension import SIGNATURE, extended
+from tfharden.tflite.format.extension import SIGNATURE, extended
 
 # It finds inputs by their names in a signature.
 _INPUT = "image"

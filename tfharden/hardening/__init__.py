@@ -2,10 +2,10 @@
 
 from tfharden.hardening import objectives
 from tfharden.hardening.augmentation import Affine
-from tfharden.hardening.batches import shuffled, untuned
-from tfharden.hardening.best_epoch import BestEpoch
+from tfharden.hardening.callbacks.best_epoch import BestEpoch
+from tfharden.hardening.callbacks.catastrophic_overfitting import CatastrophicOverfitting
 from tfharden.hardening.confidence import Confidence, confidence, confidence_table
-from tfharden.hardening.overfitting import CatastrophicOverfitting
+from tfharden.hardening.input_pipeline import shuffled, untuned
 from tfharden.hardening.robust_model import RobustModel
 from tfharden.hardening.weight_perturbation import WeightPerturbation
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from tfharden._validation import check_images, check_labels
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import Classifier, as_classifier, decide
 from tfharden.errors import InputError
-from tfharden.inputs import check_images, check_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,8 @@ def confidence(model: object, x: np.ndarray, y: np.ndarray, attack: GradientAtta
     classifier = as_classifier(model, attack.threat.bounds)
     x = check_images(x, classifier.input_shape, attack.threat.bounds)
     y = check_labels(y, len(x), classifier.num_classes)
-    threat = classifier.receive(attack.threat)
-    clean = np.clip(np.asarray(threat.snap(x)), *threat.bounds)
+    threat = classifier.restrict_threat(attack.threat)
+    clean = np.clip(np.asarray(threat.round_to_lattice(x)), *threat.bounds)
     made = dataclasses.replace(attack, early_exit=False)(classifier, x, y)
     return Confidence(_answers(classifier, clean, y), _answers(classifier, made.adversarial, y))
 

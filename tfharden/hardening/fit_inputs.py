@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfharden._validation import check_images, check_labels
 from tfharden.classifiers import shapes
 from tfharden.errors import InputError
 from tfharden.hardening.objectives.base import Batch
-from tfharden.inputs import check_images, check_labels
 
 
 def check_examples(x: Any, y: Any, model: keras.Model, bounds: tuple[float, float]) -> None:  # noqa: ANN401

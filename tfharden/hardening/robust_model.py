@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from tfharden.attacks import PGD, GradientAttack
 from tfharden.classifiers import logits_of
-from tfharden.configurable import registered
 from tfharden.errors import InputError
+from tfharden.hardening.callbacks.training_monitor import TrainingMonitor
 from tfharden.hardening.fit_inputs import check_examples, unpack
+from tfharden.hardening.multi_worker import Replicated
 from tfharden.hardening.objectives.base import Batch, Objective, Outcome
 from tfharden.hardening.objectives.madry import Madry
-from tfharden.hardening.replicas import Replicated
-from tfharden.hardening.vigilance import Vigilance
 from tfharden.hardening.weight_perturbation import WeightPerturbation, differentiate
 from tfharden.losses import cross_entropy
+from tfharden.serialization import registered
 
 # Steps of the attack that evaluates a model whose training attack takes only one.
 EVALUATION_STEPS = 10
@@ -120,7 +120,7 @@ class RobustModel(Replicated):
         self.check(x, y)
         callbacks = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks] if callbacks else []
         # First, so that no other callback saves or averages what it would refuse.
-        return super().fit(x, y, callbacks=[Vigilance(), *callbacks], **kwargs)
+        return super().fit(x, y, callbacks=[TrainingMonitor(), *callbacks], **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401
         """Keras' `evaluate`, with the checks of `fit`."""

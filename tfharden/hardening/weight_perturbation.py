@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfharden.configurable import Configurable, registered
 from tfharden.errors import InputError
+from tfharden.serialization import Configurable, registered
 
 # What is computed: the value that is differentiated, and what else is wanted of it.
 Compute = Callable[[], tuple[tf.Tensor, Any]]

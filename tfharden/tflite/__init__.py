@@ -7,9 +7,9 @@ alone verifies bytes from anywhere.
 import importlib
 from typing import Any
 
-from tfharden.tflite.reader import TensorSpec, TFLiteFile, parse, read
+from tfharden.tflite.format.verifier import check
+from tfharden.tflite.model import TensorSpec, TFLiteFile, parse, read
 from tfharden.tflite.runtime import KERNELS, Runtime
-from tfharden.tflite.verifier import check
 
 __all__ = ["KERNELS", "Runtime", "TFLiteFile", "TensorSpec", "Twin", "check", "parse", "read"]
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from tfharden.tflite.flatbuffer import Table
+from tfharden.tflite.format.flatbuffer import Table
 
 
 def multiply_adds(graph: Table) -> int:

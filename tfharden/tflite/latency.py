@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfharden.tflite.reader import TFLiteFile
+from tfharden.tflite.model import TFLiteFile
 from tfharden.tflite.runtime import Runtime
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tfharden.errors import InputError
 from tfharden.tflite import shapes
-from tfharden.tflite.flatbuffer import Table
+from tfharden.tflite.format.flatbuffer import Table
 from tfharden.tflite.shapes import Dims
 
 MOST_BYTES = 2**30

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfharden import quiet
+from tfharden import _native
 from tfharden.errors import InputError
-from tfharden.tflite import memory, verifier
-from tfharden.tflite.reader import TensorSpec, TFLiteFile
+from tfharden.tflite import memory
+from tfharden.tflite.format import verifier
+from tfharden.tflite.model import TensorSpec, TFLiteFile
 
 # Kernel sets by name, and LiteRT's names for them.
 KERNELS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
@@ -183,7 +184,7 @@ class _Interpreter:
         self._shape = (self._batch, file.output.shape[1])
         try:
             resolver = getattr(interpreter.OpResolverType, KERNELS[kernels])
-            with quiet.native_stderr():
+            with _native.native_stderr():
                 self._litert = interpreter.Interpreter(
                     model_content=file.content, experimental_op_resolver_type=resolver, num_threads=1
                 )

@@ -12,8 +12,8 @@ from typing import ClassVar, Self
 import numpy as np
 import tensorflow as tf
 
-from tfharden.configurable import Configurable
 from tfharden.errors import InputError
+from tfharden.serialization import Configurable
 
 # float32 arithmetic on values near 1 rounds at 6e-8; a violation of this size is rounding, a larger one a fault.
 TOLERANCE = 1e-6
@@ -77,7 +77,7 @@ class Threat(Configurable, abc.ABC):
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         """The direction of length 1 in this norm along which a linear function rises most."""
 
-    def climb(
+    def step(
         self, x: tf.Tensor, gradient: tf.Tensor, length: float | tf.Tensor, spread: float | tf.Tensor = 1.0
     ) -> tf.Tensor:
         """`x` moved by `length` along the steepest direction; the box is left to `project`.
@@ -98,7 +98,7 @@ class Threat(Configurable, abc.ABC):
     def distance(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
         """Length of `x - origin` for each image, `[batch]`."""
 
-    def cut(self, bounds: tuple[float, float], lattice: float | None) -> Self:
+    def restrict(self, bounds: tuple[float, float], lattice: float | None) -> Self:
         """The same threat to a device that receives only the lattice within narrower bounds."""
         return dataclasses.replace(self, bounds=bounds, lattice=lattice)
 
@@ -119,11 +119,11 @@ class Threat(Configurable, abc.ABC):
         """`project` round one `origin`: a loop that projects at each step makes it once, before."""
         return lambda x: tf.clip_by_value(origin + self.shrink(x - origin), *self.bounds)
 
-    def snap(self, x: tf.Tensor) -> tf.Tensor:
+    def round_to_lattice(self, x: tf.Tensor) -> tf.Tensor:
         """`x` on the nearest lattice point: what the device makes of an image. Without a lattice, `x` itself."""
         return x if self.lattice is None else self._on_lattice(tf.round(self._steps(x)))
 
-    def land(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
+    def round_to_lattice_in_ball(self, x: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
         """`x` on the lattice, rounded towards `origin` (itself on the lattice), so that it stays in the ball."""
         if self.lattice is None:
             return x
@@ -137,7 +137,7 @@ class Threat(Configurable, abc.ABC):
         low, high = self.bounds
         excesses = [self.distance(x, origin) - self.epsilon, low - tf.reduce_min(x), tf.reduce_max(x) - high]
         if self.lattice is not None:
-            excesses.append(tf.abs(x - self.snap(x)))
+            excesses.append(tf.abs(x - self.round_to_lattice(x)))
         worst = max((float(tf.reduce_max(excess)) for excess in excesses), default=0.0)
         finite = bool(tf.reduce_all(tf.math.is_finite(x)))
         return max(worst, 0.0) if finite else math.inf

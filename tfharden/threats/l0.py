@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
+from tfharden.serialization import registered
 from tfharden.threats.base import Threat, image_axes, normal, uniform
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
+from tfharden.serialization import registered
 from tfharden.threats.base import TINY, Threat, image_axes, uniform
 
 
@@ -34,7 +34,7 @@ class L1(Threat):
         direction = tf.one_hot(largest, tf.shape(flat)[1], dtype=gradient.dtype) * tf.sign(flat)
         return tf.reshape(direction, tf.shape(gradient))
 
-    def climb(  # noqa: D102
+    def step(  # noqa: D102
         self, x: tf.Tensor, gradient: tf.Tensor, length: float | tf.Tensor, spread: float | tf.Tensor = 1.0
     ) -> tf.Tensor:
         # Values in the order of their slopes are moved by length / spread each, but not beyond the box, until the

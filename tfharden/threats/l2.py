@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
+from tfharden.serialization import registered
 from tfharden.threats.base import TINY, Threat, euclidean_length, image_axes, normal, uniform
 
 

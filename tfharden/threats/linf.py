@@ -6,8 +6,8 @@ from typing import Self
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.errors import InputError
+from tfharden.serialization import registered
 from tfharden.threats.base import Threat, image_axes, uniform
 
 
@@ -26,7 +26,7 @@ class Linf(Threat):
                 f"epsilon is in units of the model's input (8/255, say, for images in [0, 1])"
             )
 
-    def cut(self, bounds: tuple[float, float], lattice: float | None) -> Self:
+    def restrict(self, bounds: tuple[float, float], lattice: float | None) -> Self:
         """As for every threat; a ball that the narrower box lies in is no larger than the box."""
         epsilon = min(self.epsilon, bounds[1] - bounds[0])
         return dataclasses.replace(self, epsilon=epsilon, bounds=bounds, lattice=lattice)

@@ -2,8 +2,8 @@
 
 import pytest
 import tensorflow as tf
-from twin_files import file_of, images, weights
 
+from tests._helpers.twin_files import file_of, images, weights
 from tfharden.tflite import Twin
 from tfharden.tflite.twin import known
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from twin_files import changed, file_of, images, weights
 
+from tests._helpers.twin_files import changed, file_of, images, weights
 from tfharden.tflite import Twin, parse
 
 SHAPE = (6, 6, 16)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.distillation.layers import Projection
 from tfharden.distillation.losses.base import PerExampleLoss, vectors
 from tfharden.errors import InputError
+from tfharden.serialization import registered
 
 
 def attention_map(features: tf.Tensor) -> tf.Tensor:

@@ -8,9 +8,9 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
-from tfharden.configurable import Configurable
 from tfharden.distillation.layers import Projection
 from tfharden.errors import InputError
+from tfharden.serialization import Configurable
 
 
 class PerExampleLoss(Configurable, keras.distillation.DistillationLoss, abc.ABC):

@@ -4,10 +4,10 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.distillation.losses.base import PerExampleLoss
 from tfharden.errors import InputError
 from tfharden.losses import kl_divergence
+from tfharden.serialization import registered
 
 _HIDDEN = tf.float32.min  # a logit whose probability is 0
 

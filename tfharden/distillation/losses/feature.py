@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.distillation.layers import Projection
 from tfharden.distillation.losses.base import PerExampleLoss
+from tfharden.serialization import registered
 
 
 @registered

@@ -4,8 +4,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.distillation.losses.base import BetweenExamples, vectors
+from tfharden.serialization import registered
 
 
 def relative_distances(features: tf.Tensor) -> tf.Tensor:

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfharden.attacks import GradientAttack, ascend
-from tfharden.configurable import registered
 from tfharden.distillation.objectives.base import DistillationObjective, Lesson, TaughtTrainer
 from tfharden.hardening.objectives import Outcome
 from tfharden.hardening.objectives.base import Batch, check_share
 from tfharden.hardening.objectives.trades import noisy
 from tfharden.losses import Loss, kl_divergence
+from tfharden.serialization import registered
 
 
 class Apart(NamedTuple):

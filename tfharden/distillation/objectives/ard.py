@@ -4,9 +4,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.distillation.objectives.base import DistillationObjective, Lesson
 from tfharden.hardening.objectives import Outcome
+from tfharden.serialization import registered
 
 
 @registered

@@ -4,10 +4,10 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.distillation.objectives.base import DistillationObjective, Lesson
 from tfharden.hardening.objectives import Outcome
 from tfharden.hardening.objectives.base import check_least
+from tfharden.serialization import registered
 
 
 @registered

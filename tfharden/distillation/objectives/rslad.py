@@ -5,11 +5,11 @@ import dataclasses
 import tensorflow as tf
 
 from tfharden.attacks import GradientAttack
-from tfharden.configurable import registered
 from tfharden.distillation.objectives.base import DistillationObjective, Lesson, TaughtTrainer
 from tfharden.hardening.objectives import Outcome
 from tfharden.hardening.objectives.base import Batch, check_share
 from tfharden.hardening.objectives.trades import away
+from tfharden.serialization import registered
 
 
 @registered

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.classifiers import shapes
-from tfharden.configurable import registered
-from tfharden.distillation.teachers.members import check_temperature, gives_probabilities, image_shape, to_logits
+from tfharden.distillation.teachers.common import check_temperature, gives_probabilities, image_shape, to_logits
 from tfharden.errors import InputError
+from tfharden.serialization import registered
 
 
 def ensemble(

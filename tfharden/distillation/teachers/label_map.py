@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.classifiers import shapes
-from tfharden.configurable import registered
-from tfharden.distillation.teachers.members import check_temperature, gives_probabilities, image_shape, to_logits
+from tfharden.distillation.teachers.common import check_temperature, gives_probabilities, image_shape, to_logits
 from tfharden.errors import InputError
+from tfharden.serialization import registered
 
 # The logarithm of a probability of 0: exp of it is 0, at ten times the temperature too. Finite, so that 0 times it is
 # 0 in a KL divergence, and T times it is within float16, as which logits may be kept, up to T = 65.

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from tfharden._validation import Examples
 from tfharden.attacks import AttackResult
 from tfharden.classifiers import Classifier
 from tfharden.errors import InputError
 from tfharden.evaluation.checks import gradients, optimisation, outputs, planted, relations
-from tfharden.evaluation.checks.subject import Subject, Verdict, verdict
-from tfharden.evaluation.checks.walk import Walk
-from tfharden.inputs import Examples
+from tfharden.evaluation.checks.ascent_trace import Walk
+from tfharden.evaluation.checks.context import Subject, Verdict, verdict
 from tfharden.threats import Threat
 
 __all__ = ["run"]
@@ -68,7 +68,7 @@ def _subject(
             raise InputError(f"{result.name} was made of {len(result.success)} examples, not of these {len(y)}")
     few = [dataclasses.replace(result, success=result.success[:IMAGES]) for result in results]
     x, y = np.asarray(x[:IMAGES], np.float32), np.asarray(y[:IMAGES])
-    return Subject(classifier, x, y, classifier.receive(threat), few, seed)
+    return Subject(classifier, x, y, classifier.restrict_threat(threat), few, seed)
 
 
 def _checks(

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfharden.attacks import AttackResult
-from tfharden.evaluation.checks.subject import MARGINS, Subject, Verdict, grade_images, percent, verdict
-from tfharden.evaluation.checks.walk import walk
+from tfharden.evaluation.checks.ascent_trace import walk
+from tfharden.evaluation.checks.context import MARGINS, Subject, Verdict, grade_images, percent, verdict
 from tfharden.losses import cross_entropy, margin
 
 # From this share on gradients are masked; single ones vanish where the probabilities of all other classes underflow.
@@ -29,19 +29,19 @@ def twin_of_file(twin: Mapping[str, Any]) -> Verdict:
 def on_the_way(white: Sequence[AttackResult]) -> Verdict:
     """A gradient that is zero or not finite leads nowhere (Pintor et al. 2022)."""
     total = sum(int(result.gradients.sum()) for result in white)
-    blind = sum(int(result.blind.sum()) for result in white)
-    share = blind / max(total, 1)
-    status = "pass" if not blind else "warn" if share < BLIND else "fail"
-    detail = f"{blind} of {total} gradients ({percent(share)}) were zero or not finite"
+    zero_gradients = sum(int(result.zero_gradients.sum()) for result in white)
+    share = zero_gradients / max(total, 1)
+    status = "pass" if not zero_gradients else "warn" if share < BLIND else "fail"
+    detail = f"{zero_gradients} of {total} gradients ({percent(share)}) were zero or not finite"
     return verdict("gradients", status, detail)
 
 
 def at_the_images(subject: Subject) -> Verdict:
     """Where only the margin has a gradient, the softmax is saturated (Carlini and Wagner 2017)."""
     still = {"steps": 1, "radius": 0.0, "at_random": False}
-    blind = {loss: walk(subject, loss, **still).blind > 0 for loss in (cross_entropy, margin)}
-    flat, total = blind[cross_entropy] & blind[margin], len(subject.y)
-    saturated = blind[cross_entropy] & ~blind[margin]
+    zero_gradients = {loss: walk(subject, loss, **still).zero_gradients > 0 for loss in (cross_entropy, margin)}
+    flat, total = zero_gradients[cross_entropy] & zero_gradients[margin], len(subject.y)
+    saturated = zero_gradients[cross_entropy] & ~zero_gradients[margin]
     status = grade_images(int(flat.sum()), total, 0.0, BLIND)
     detail = f"neither cross entropy nor the margin has one at {flat.sum()} of {total} clean images"
     if saturated.any():

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfharden.attacks import AttackResult
-from tfharden.evaluation.checks.subject import Subject, Verdict, grade_images, is_climb, percent, verdict
-from tfharden.evaluation.checks.walk import CROSSINGS, STEPS, Walk, walk
+from tfharden.evaluation.checks.ascent_trace import CROSSINGS, STEPS, Walk, walk
+from tfharden.evaluation.checks.context import Subject, Verdict, grade_images, is_climb, percent, verdict
 from tfharden.losses import cross_entropy, margin
 
 # Of the images: ascents from other points, of another loss, cross the boundary on up to 5% of those that attacks leave.
@@ -47,7 +47,7 @@ def own_walks(subject: Subject) -> dict[str, Walk]:
 
 def silent_success(subject: Subject, walks: dict[str, Walk]) -> Verdict:
     """Whoever passes through an error and doesn't report it looks like a robust model (Pintor et al. 2022)."""
-    found = np.logical_or.reduce([made.fell for made in walks.values()]) & subject.missed
+    found = np.logical_or.reduce([made.succeeded for made in walks.values()]) & subject.missed
     count, total = int(found.sum()), len(found)
     detail = f"ascents of {STEPS} steps pass through errors on {count} of {total} images that every attack missed"
     return verdict("silent success", grade_images(count, total, 0.0, MISSED), detail)
@@ -58,7 +58,7 @@ def completeness(subject: Subject, made: Walk) -> Verdict:
     best = np.maximum.accumulate(made.losses)
     rise = best[-1] - best[0]
     moves = np.where(rise > 0, (best[-1] - best[-1 - LAST]) / np.maximum(rise, 1e-12), 0.0)
-    count, total = int(np.sum((moves > MOVES) & ~made.fell)), len(moves)
+    count, total = int(np.sum((moves > MOVES) & ~made.succeeded)), len(moves)
     detail = f"the loss still gains over {percent(MOVES)} of its rise in the last {LAST} of {STEPS} steps"
     detail += f" on {count} of {total} images, and they don't fall"
     return verdict("complete optimisation", grade_images(count, total, CLIMBING, UNFINISHED), detail)
@@ -70,7 +70,7 @@ def unbounded(subject: Subject) -> Verdict:
     box = float(subject.threat.distance(high, low)[0]) / subject.threat.epsilon
     # From a random point of the whole box it would start on noise, which no model gets right.
     made = walk(subject, margin, steps=UNBOUNDED_STEPS, radius=box, at_random=False)
-    count, total = int((~made.fell).sum()), len(made.fell)
+    count, total = int((~made.succeeded).sum()), len(made.succeeded)
     detail = f"{count} of {total} images stand {UNBOUNDED_STEPS} steps in a ball as large as the box"
     return verdict("unbounded attack", grade_images(count, total, LEFT, GUESSED), detail)
 
@@ -78,7 +78,7 @@ def unbounded(subject: Subject) -> Verdict:
 def monotony(subject: Subject) -> Verdict:
     """A larger ball holds the smaller one, so accuracy doesn't rise with its radius."""
     right = [
-        int((~walk(subject, cross_entropy, steps=SHORT, radius=radius, at_random=radius > 0).fell).sum())
+        int((~walk(subject, cross_entropy, steps=SHORT, radius=radius, at_random=radius > 0).succeeded).sum())
         for radius in RADII
     ]
     total = len(subject.y)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from tfharden.attacks import Noise
-from tfharden.attacks.goals import Untargeted
-from tfharden.attacks.margins import judge
+from tfharden.attacks.core.criteria import Untargeted
+from tfharden.attacks.score.margins import judge
 from tfharden.classifiers import Classifier, TFLiteClassifier, decide
-from tfharden.evaluation.checks.subject import Subject, Verdict, grade, percent, verdict
+from tfharden.evaluation.checks.context import Subject, Verdict, grade, percent, verdict
 
 # Where more images than these have several largest logits, accuracy depends on the order of the classes.
 TIED = 0.05
@@ -72,7 +72,7 @@ def stability(subject: Subject) -> Verdict:
     changes = []
     for _ in range(POINTS):
         seed = rng.integers(2**31, size=2).astype(np.int32)
-        nearby = np.asarray(threat.snap(threat.random_start(subject.x, seed)))
+        nearby = np.asarray(threat.round_to_lattice(threat.random_start(subject.x, seed)))
         moved, _ = judge(subject.classifier.logits(nearby), Untargeted(subject.y))
         with np.errstate(invalid="ignore", divide="ignore"):
             change = np.abs(moved - margins) / np.abs(margins)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfharden import losses
 from tfharden.attacks import BY_NAME, PGD, Attack, AttackResult, GradientAttack
 from tfharden.classifiers import Classifier
-from tfharden.evaluation.checks.subject import Subject, Verdict, grade_images, is_climb, verdict
+from tfharden.evaluation.checks.context import Subject, Verdict, grade_images, is_climb, verdict
 from tfharden.threats import Threat
 
 IMAGES, FEWEST = 32, 8
@@ -50,8 +50,8 @@ class Planted(Classifier):
     def logits_fn(self, images: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return self._read(self.classifier.logits_fn(images), images)
 
-    def receive(self, threat: Threat) -> Threat:  # noqa: D102
-        return self.classifier.receive(threat)
+    def restrict_threat(self, threat: Threat) -> Threat:  # noqa: D102
+        return self.classifier.restrict_threat(threat)
 
     def _read(self, logits: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         images = tf.stop_gradient(tf.convert_to_tensor(images))
@@ -113,7 +113,9 @@ def _search(
     for query in range(QUERIES):
         redrawn = rng.random(x.shape) < 0.5 * (1 - query / QUERIES)
         tried = np.where(redrawn, rng.standard_normal(x.shape, np.float32), way)
-        images = np.asarray(threat.land(threat.project(threat.climb(x, tried, threat.epsilon), x), x))
+        images = np.asarray(
+            threat.round_to_lattice_in_ball(threat.project(threat.step(x, tried, threat.epsilon), x), x)
+        )
         value = np.sum(readouts * subject.classifier.logits(images), axis=-1)
         higher = value > highest
         highest = np.where(higher, value, highest)

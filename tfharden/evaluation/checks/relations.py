@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfharden.attacks import AttackResult, Noise
-from tfharden.evaluation.checks.subject import MARGINS, Subject, Verdict, grade_images, is_climb, verdict
-from tfharden.evaluation.checks.walk import Walk
+from tfharden.evaluation.checks.ascent_trace import Walk
+from tfharden.evaluation.checks.context import MARGINS, Subject, Verdict, grade_images, is_climb, verdict
 
 # Share of the examples that a black box may find beyond the white box, with a warning and at all. On an honest model it
 # finds more where one loss alone was climbed: then the white box was weak, and its number is not to be trusted.
@@ -58,7 +58,7 @@ def losses(results: Sequence[AttackResult], walks: dict[str, Walk] | None) -> Ve
     if not all(groups):
         if walks is None:
             return None
-        groups, whose = [[~made.fell] for made in walks.values()], "ascents of the check"
+        groups, whose = [[~made.succeeded] for made in walks.values()], "ascents of the check"
     total = len(groups[0][0])
     entropy, rival = (min(int(survived.sum()) for survived in group) for group in groups)
     status = grade_images(abs(entropy - rival), total, DIFFER, CONTRADICT)

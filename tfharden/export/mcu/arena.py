@@ -13,7 +13,8 @@ import zipfile
 import numpy as np
 
 from tfharden.errors import InputError
-from tfharden.tflite import TFLiteFile, verifier
+from tfharden.tflite import TFLiteFile
+from tfharden.tflite.format import verifier
 
 PACKAGE = "tflite_micro"
 MISSING = "tflite-micro isn't installed: pip install 'tfharden[micro]'"

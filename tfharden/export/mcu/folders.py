@@ -6,12 +6,12 @@ import pathlib
 import tempfile
 from collections.abc import Mapping
 
-from tfharden import files
+from tfharden import _io
 from tfharden.errors import InputError
 from tfharden.export.mcu import sources
 
 
-def check(folder: files.Path, overwrite: bool = False) -> None:
+def check(folder: _io.Path, overwrite: bool = False) -> None:
     """Refuses a folder that a kit can't take the place of.
 
     Raises:
@@ -32,7 +32,7 @@ def check(folder: files.Path, overwrite: bool = False) -> None:
         raise InputError(f"{path} holds a kit already: give --overwrite (overwrite=True) to replace it")
 
 
-def write(folder: files.Path, texts: Mapping[str, str], overwrite: bool = False) -> None:
+def write(folder: _io.Path, texts: Mapping[str, str], overwrite: bool = False) -> None:
     """Puts files, by their paths within, into a folder that is new, empty, or a kit to overwrite.
 
     Raises:

@@ -5,11 +5,11 @@ import pathlib
 
 import numpy as np
 
-from tfharden import files
+from tfharden import _io
 from tfharden.errors import InputError
 from tfharden.export.artifact import ExportError
-from tfharden.export.comparison import LEAST_AGREEMENT
-from tfharden.export.mcu import arena, fitness, folders, golden, sources
+from tfharden.export.mcu import arena, compatibility, folders, golden_vectors, sources
+from tfharden.export.parity import LEAST_AGREEMENT
 from tfharden.tflite import TFLiteFile, read
 
 
@@ -28,11 +28,11 @@ class Kit:
     folder: pathlib.Path
     arena_bytes: int
     arena: arena.Arena | None
-    agreement: golden.Agreement | None
+    agreement: golden_vectors.Agreement | None
     unmeasured: str
 
 
-def mcu_kit(file: TFLiteFile | files.Path, images: np.ndarray, folder: files.Path, *, overwrite: bool = False) -> Kit:
+def mcu_kit(file: TFLiteFile | _io.Path, images: np.ndarray, folder: _io.Path, *, overwrite: bool = False) -> Kit:
     """Writes C++ sources for tflite-micro, whole or not at all.
 
     Where tflite-micro is installed (extra `micro`), it runs a hundred of the images beside LiteRT's reference kernels,
@@ -54,14 +54,14 @@ def mcu_kit(file: TFLiteFile | files.Path, images: np.ndarray, folder: files.Pat
     folders.check(folder, overwrite)
     if not isinstance(file, TFLiteFile):
         file = read(file)
-    fitness.check(file)
-    answers = golden.answers(file, images)
+    compatibility.check(file)
+    answers = golden_vectors.answers(file, images)
     measured = agreement = None
     unmeasured, version = arena.MISSING, arena.version()
     if version is not None:
         run, unmeasured = arena.run(file, answers.inputs), ""
         measured = run.arena
-        agreement, answers = golden.compare(answers, run.outputs)
+        agreement, answers = golden_vectors.compare(answers, run.outputs)
         _check_agreement(file, agreement)
     reserved = sources.with_margin(measured) if measured else sources.rounded_up(arena.estimate(file))
     facts = sources.Facts(file, answers.golden(), reserved, measured, agreement, unmeasured, version)
@@ -69,14 +69,14 @@ def mcu_kit(file: TFLiteFile | files.Path, images: np.ndarray, folder: files.Pat
     return Kit(pathlib.Path(folder), reserved, measured, agreement, unmeasured)
 
 
-def _check_agreement(file: TFLiteFile, agreement: golden.Agreement) -> None:
+def _check_agreement(file: TFLiteFile, agreement: golden_vectors.Agreement) -> None:
     if agreement.same_class < LEAST_AGREEMENT * agreement.images:
         raise ExportError(
             f"{file.name}: tflite-micro predicts the class of LiteRT's reference kernels on {agreement.same_class} of "
             f"{agreement.images} images only"
         )
-    if agreement.identical < golden.COUNT:
+    if agreement.identical < golden_vectors.COUNT:
         raise InputError(
-            f"{file.name}: golden vectors need {golden.COUNT} images on which tflite-micro and LiteRT agree to the "
-            f"bit, and of {agreement.images} there are {agreement.identical}: give more images"
+            f"{file.name}: golden vectors need {golden_vectors.COUNT} images on which tflite-micro and LiteRT agree to "
+            f"the bit, and of {agreement.images} there are {agreement.identical}: give more images"
         )

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from tfharden.export.mcu import golden, operators
+from tfharden.export.mcu import golden_vectors, operators
 from tfharden.export.mcu.arena import Arena
 from tfharden.tflite import TensorSpec, TFLiteFile
 
@@ -54,10 +54,10 @@ class Facts:
     """
 
     file: TFLiteFile
-    golden: golden.Answers
+    golden: golden_vectors.Answers
     arena_bytes: int
     arena: Arena | None
-    agreement: golden.Agreement | None
+    agreement: golden_vectors.Agreement | None
     unmeasured: str
     micro_version: str | None
 
@@ -84,7 +84,7 @@ def render(facts: Facts) -> dict[str, str]:
     )
     environment.filters |= {"octets": _octets, "integers": _integers, "float32": _float32, "method": operators.method}
     file = facts.file
-    low, high = golden.input_range(file)
+    low, high = golden_vectors.input_range(file)
     values = {
         "facts": facts,
         "file": file,

@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfharden.attacks import GradientAttack
-from tfharden.configurable import Configurable
 from tfharden.errors import InputError
 from tfharden.losses import smoothed_cross_entropy
+from tfharden.serialization import Configurable
 
 Forward = Callable[[tf.Tensor], tf.Tensor]
 

@@ -5,11 +5,11 @@ import dataclasses
 import tensorflow as tf
 
 from tfharden.attacks import PGD, GradientAttack, ascend
-from tfharden.attacks.ascent import Steepest
-from tfharden.attacks.goals import Untargeted
-from tfharden.configurable import registered
+from tfharden.attacks.core.criteria import Untargeted
+from tfharden.attacks.gradient.ascent import SteepestAscent
 from tfharden.hardening.objectives.base import Forward, check_least
 from tfharden.hardening.objectives.madry import Madry
+from tfharden.serialization import registered
 from tfharden.threats import Threat
 
 
@@ -80,6 +80,6 @@ class NFGSM(Madry):
         threat = attack.threat
         start = threat.scaled(self.noise).random_start(x, seed)
         # In a ball that no such step leaves, so that only the box cuts.
-        wide = Steepest(threat.scaled(self.noise + self.stretch), self.stretch * threat.epsilon)
+        wide = SteepestAscent(threat.scaled(self.noise + self.stretch), self.stretch * threat.epsilon)
         last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=wide, loss=attack.loss, steps=1)
         return tf.stop_gradient(last)

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import logits_of, shapes
-from tfharden.configurable import registered
 from tfharden.errors import InputError
 from tfharden.hardening.objectives.base import Forward, Trainer
 from tfharden.hardening.objectives.goodfellow import Goodfellow
+from tfharden.serialization import registered
 from tfharden.threats.base import uniform
 
 

@@ -5,10 +5,10 @@ import dataclasses
 import tensorflow as tf
 
 from tfharden.attacks import PGD, GradientAttack
-from tfharden.configurable import registered
 from tfharden.errors import InputError
 from tfharden.hardening.objectives.base import Batch, Outcome, Trainer
 from tfharden.hardening.objectives.madry import Madry
+from tfharden.serialization import registered
 from tfharden.threats import Threat
 
 
@@ -58,6 +58,6 @@ class Free(Madry):
         x_adversarial = threat.project(x + kept[:count], x)
         for _ in range(self.replays):
             loss, outcome, gradient = trainer.descend(batch, x_adversarial, by_images=True)
-            x_adversarial = threat.project(threat.climb(x_adversarial, gradient, threat.epsilon), x)
+            x_adversarial = threat.project(threat.step(x_adversarial, gradient, threat.epsilon), x)
         trainer.perturbation.assign(tf.concat([x_adversarial - x, kept[count:]], axis=0))
         return loss, outcome

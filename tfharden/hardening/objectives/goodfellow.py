@@ -4,8 +4,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_share, on_both
+from tfharden.serialization import registered
 
 
 @registered

@@ -4,9 +4,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfharden.configurable import registered
 from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_least, on_both
 from tfharden.losses import kl_divergence
+from tfharden.serialization import registered
 
 # Keeps the logarithm finite where the model is sure of a wrong class, as in the authors' code.
 ALMOST_ONE = 1.0001

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfharden.attacks import GradientAttack, ascend
-from tfharden.configurable import registered
 from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_least, on_both
 from tfharden.losses import Loss, kl_divergence
+from tfharden.serialization import registered
 from tfharden.threats import Threat
 from tfharden.threats.base import normal
 
@@ -40,8 +40,8 @@ def away(attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, logits: tf.Te
 
     The attack gives ball, steps and step rule; its own start and loss are left out.
     """
-    start, goal = noisy(attack.threat, x, seed), Away(tf.stop_gradient(logits))
-    last, *_ = ascend(logits_fn, start, x, goal, rule=attack.rule, loss=kl_divergence, steps=attack.steps)
+    start, criterion = noisy(attack.threat, x, seed), Away(tf.stop_gradient(logits))
+    last, *_ = ascend(logits_fn, start, x, criterion, rule=attack.rule, loss=kl_divergence, steps=attack.steps)
     return tf.stop_gradient(last)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfharden.errors import InputError
-from tfharden.tflite.flatbuffer import Table
+from tfharden.tflite.format.flatbuffer import Table
 
 Dims = tuple[int, ...]
 

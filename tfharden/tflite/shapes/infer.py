@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfharden.tflite.flatbuffer import Table
+from tfharden.tflite.format.flatbuffer import Table
 from tfharden.tflite.shapes import rules
 from tfharden.tflite.shapes.call import Call, Dims
 

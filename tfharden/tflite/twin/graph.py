@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tfharden.tflite import sparsity, verifier
-from tfharden.tflite.flatbuffer import Table
-from tfharden.tflite.rules import ABSENT
+from tfharden.tflite.format import sparsity, verifier
+from tfharden.tflite.format.flatbuffer import Table
+from tfharden.tflite.format.safety_rules import ABSENT
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.errors import InputError
-from tfharden.tflite.reader import TFLiteFile
+from tfharden.tflite.model import TFLiteFile
 from tfharden.tflite.twin import graph as graphs
 from tfharden.tflite.twin import registry, verification
 from tfharden.tflite.twin.graph import Operator, Tensor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert import interpreter as litert
 
-from tfharden import quiet
+from tfharden import _native
 from tfharden.errors import InputError
 from tfharden.tflite.runtime import KERNELS
 from tfharden.tflite.twin.graph import Operator, Tensor
@@ -117,7 +117,7 @@ def _compared(operator: Operator, tensor: Tensor, made: np.ndarray, expected: np
 def _interpreted(twin: "Twin", stored: np.ndarray) -> dict[int, np.ndarray]:
     """Every tensor as stored, `[n, ...]`, for inputs as stored, which run at the file's own batch."""
     # LiteRT warns that tensors which are kept take memory.
-    with quiet.native_stderr(), warnings.catch_warnings(action="ignore"):
+    with _native.native_stderr(), warnings.catch_warnings(action="ignore"):
         runner = litert.Interpreter(
             model_content=twin.file.content,
             experimental_op_resolver_type=getattr(litert.OpResolverType, KERNELS[twin.kernels]),

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfharden.tflite.twin.graph import Operator, Tensor
 from tfharden.tflite.twin.kernels import activations
-from tfharden.tflite.twin.kernels.measured import answers
+from tfharden.tflite.twin.kernels.kernel_tables import answers
 from tfharden.tflite.twin.registry import Function, Kernels, operator
 from tfharden.tflite.twin.straight_through import straight_through
 

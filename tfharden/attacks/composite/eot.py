@@ -1,0 +1,85 @@
+"""Expectation over transformation: gradients of a randomised model, averaged over its draws."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfharden.attacks.core.search_state import SearchState
+from tfharden.attacks.core.wrapper import Wrapper
+from tfharden.attacks.gradient.ascent import LogitsFn
+from tfharden.attacks.gradient.attack import GradientAttack
+from tfharden.classifiers import Classifier
+from tfharden.errors import InputError
+from tfharden.serialization import registered
+
+
+@registered
+@dataclasses.dataclass(frozen=True)
+class EoT(Wrapper):
+    """A gradient attack that climbs the mean loss over several draws of a randomised model (Athalye et al. 2018).
+
+    One draw's gradient points where that draw errs, which the next draw need not do; averaging gradients, not logits,
+    follows the expected loss. The draws are rows of one batch, so the model has to draw for each image on its own.
+    What is counted in the end is a draw of the classifier itself.
+
+    Args:
+        attack: a gradient attack.
+        samples: draws a gradient.
+    """
+
+    attack: GradientAttack
+    samples: int = 20
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attack, GradientAttack):
+            raise InputError(f"eot averages the gradients of an attack such as pgd, not of {self.attack!r:.60}")
+        super().__post_init__()
+        self._check_counts("samples")
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        return f"eot-{self.attack.name}"
+
+    def perturb(
+        self,
+        logits_fn: LogitsFn,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        seed: tf.Tensor | None = None,
+        targets: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The door for training, as of the attack itself."""
+        return self.attack.perturb(_repeated(logits_fn, self.samples), x, y, seed, targets)
+
+    def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
+        run = self.attack._prepare(_Sampled(classifier, self.samples))
+
+        def averaged(search: SearchState) -> None:
+            before = search.gradients.copy()
+            run(search)
+            search.gradients += (self.samples - 1) * (search.gradients - before)
+
+        return averaged
+
+
+class _Sampled(Classifier):
+    """A classifier whose `logits_fn` gives several answers an image, `[batch, draws, classes]`."""
+
+    def __init__(self, classifier: Classifier, samples: int) -> None:
+        self.name, self.input_shape = classifier.name, classifier.input_shape
+        self.num_classes, self.differentiable = classifier.num_classes, classifier.differentiable
+        self.logits_fn = _repeated(classifier.logits_fn, samples)
+        self._classifier = classifier
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        return self._classifier.logits(images)
+
+
+def _repeated(logits_fn: LogitsFn, samples: int) -> LogitsFn:
+    def several(images: tf.Tensor) -> tf.Tensor:
+        logits = logits_fn(tf.repeat(images, samples, axis=0))
+        return tf.reshape(logits, [-1, samples, logits.shape[-1]])
+
+    return several

@@ -1,0 +1,1 @@
+"""Shared machinery of all attacks: the attack, its result, criteria, search state, checkpoint."""

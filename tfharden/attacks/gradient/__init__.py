@@ -1,0 +1,1 @@
+"""Gradient attacks: one ascent loop, one step rule a file."""

@@ -1,0 +1,1 @@
+"""Minimum-norm attacks: the smallest perturbation that reaches the criterion, one attack a file."""

@@ -1,0 +1,1 @@
+"""Attacks that see only the scores of a classifier, one a file."""

@@ -1,0 +1,149 @@
+"""What the tools that train share: the schedule, resuming, the saved model, a word on how good it is."""
+
+import contextlib
+import pathlib
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from absl import flags
+
+import tfharden as th
+from tfharden import _io, data
+from tfharden._validation import Examples
+from tfharden.cli import options, schedule, strategy
+from tfharden.cli.progress import Progress
+from tfharden.cli.stages import resumable
+from tfharden.errors import TrainingWarning
+from tfharden.hardening.augmentation import Affine
+from tfharden.hardening.input_pipeline import shuffled
+
+FLAGS = flags.FLAGS
+# Averaged weights that hold more than this of the first ones are worse than those of the last step.
+REMEMBERED = 0.01
+# Images that validation takes at a time.
+VALIDATION_BATCH = 256
+
+
+def train(
+    trainer: th.RobustModel,
+    examples: tuple[np.ndarray, Any],
+    label: str,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    warmup_epochs: float = 0.0,
+    decay: str = schedule.COSINE,
+    average: float = 0.0,
+    held_out: Examples | None = None,
+    augment: Affine | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    seed: int = 0,
+) -> None:
+    """Fits with Adam, a learning rate that falls to zero, and shows progress.
+
+    Args:
+        trainer: not compiled yet.
+        examples: images to train on, and their labels or what else `fit` takes for `y`.
+        label: of the progress.
+        epochs: passes over them.
+        batch_size: images a step.
+        learning_rate: the highest, at the start or after the warm-up.
+        warmup_epochs: passes in which the learning rate rises evenly from zero.
+        decay: how it falls: "cosine" or "linear".
+        average: momentum of the averaged weights, which the model then ends with; 0 for none.
+        held_out: images and labels that every epoch is measured on.
+        augment: moves the images that are trained on.
+        callbacks: that see each epoch before it is shown.
+        seed: of the order of the images.
+    """
+    count = len(examples[0])
+    batch_size = min(batch_size, count)
+    updates = getattr(trainer.objective, "replays", 1)
+    an_epoch = -(-count // batch_size) * updates
+    rising = round(warmup_epochs * an_epoch)
+    falling = max(epochs * an_epoch - rising, 1)
+    rate = schedule.rate(learning_rate, rising, falling, decay)
+    _warn_of_memory(average, epochs * an_epoch)
+    optimizer = keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or None)
+    trainer.compile(optimizer, metrics=["accuracy"])
+    swap = [keras.callbacks.SwapEMAWeights()] if average else []
+    with Progress(label) as progress:
+        trainer.fit(
+            shuffled(examples, batch_size, trainer, seed, augment),
+            epochs=epochs,
+            validation_data=held_out,
+            validation_batch_size=VALIDATION_BATCH,
+            shuffle=False,
+            verbose=0,
+            callbacks=[*callbacks, *swap, _Epochs(progress, epochs)],
+        )
+
+
+def save_model(model: keras.Model, path: _io.Path) -> None:
+    """Writes the .keras file, whole or not at all."""
+    with _io.replacing(path) as beside:
+        model.save(beside)
+
+
+def told(path: _io.Path, model: keras.Model, source: data.Dataset) -> str:
+    """How good the model is, and the command that tells more."""
+    x, y = options.test_examples(source)
+    accuracy = (th.KerasClassifier(model, bounds=source.bounds).predict(x) == y).mean()
+    return (
+        f"{path}: {model.count_params()} parameters, clean accuracy {accuracy:.1%} on {len(y)} test images\n"
+        f"robust accuracy: tfharden-evaluate --model={path} --dataset={source.name} --epsilon={FLAGS.epsilon:g}"
+    )
+
+
+@contextlib.contextmanager
+def unfinished(output: _io.Path, source: data.Dataset) -> Iterator[pathlib.Path]:
+    """Yields a folder beside the output in the making, with which the same command goes on after a kill.
+
+    Several workers start anew: stopped in different epochs they could not go on together.
+    """
+    if FLAGS.strategy == strategy.MULTIWORKER:
+        with tempfile.TemporaryDirectory() as folder:
+            yield pathlib.Path(folder)
+        return
+    ignored = {"overwrite", "num_examples"}
+    settings = {name: value for name, value in FLAGS.flag_values_dict().items() if name not in ignored}
+    with resumable(f"{output}.unfinished", settings | {"data": data.sha256(source.train)}) as folder:
+        yield folder
+
+
+def backup(folder: pathlib.Path) -> keras.callbacks.Callback:
+    """Keeps the training's state in `folder` at the end of each epoch, and goes on from it."""
+    return keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True)
+
+
+def _warn_of_memory(average: float, updates: int) -> None:
+    left = average**updates
+    if left > REMEMBERED:
+        warnings.warn(
+            f"average={average:g}: after all {updates} updates {left:.0%} of the averaged weights are still the first "
+            f"ones; train for longer, or take --average={max(1 - 10 / updates, 0):.3g} at most",
+            TrainingWarning,
+            stacklevel=3,
+        )
+
+
+class _Epochs(keras.callbacks.Callback):
+    def __init__(self, progress: Progress, epochs: int) -> None:
+        super().__init__()
+        self._progress = progress
+        self._epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._progress((self._epoch + batch / self.params["steps"]) / self._epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
+        self._progress((epoch + 1) / self._epochs, f"epoch {epoch + 1} of {self._epochs}: {shown}")

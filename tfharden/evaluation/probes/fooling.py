@@ -1,0 +1,237 @@
+"""Fooling images: noise that a classifier is sure to recognise (Nguyen, Yosinski, Clune 2015).
+
+They are near no image and have no threat but the box of valid inputs: what they show is that confidence says nothing
+about whether an image is one of the classes at all.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfharden._validation import check_labels
+from tfharden.attacks.core.criteria import Targeted
+from tfharden.attacks.gradient.ascent import BestIterate, SteepestAscent, ascend
+from tfharden.classifiers import BATCH_SIZE, Classifier
+from tfharden.errors import InputError
+from tfharden.losses import cross_entropy
+from tfharden.threats import Linf, Threat
+
+Progress = Callable[[float], None]
+
+# Steps between two looks at which classes are done.
+STRIDE = 10
+# Offspring of one generation: the fewer, the more generations in a budget.
+OFFSPRING = 128
+# Work goes on until this share of what lacks to certainty is passed too, lest rounding undo a success.
+MARGIN = 1e-3
+# Share of the values that a mutation changes, and its standard deviation as a share of the range.
+RATE, STRENGTH = 0.1, 0.3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoolingImages:
+    """One image for each class.
+
+    Attributes:
+        images: float32 `[n, ...]`, in the box and on the lattice of what the classifier receives.
+        targets: the class that each was made for, `[n]`.
+        confidence: probability that the classifier gives that class, `[n]`.
+        wanted: the probability that was asked for.
+        queries: forward passes without gradient, of all images together.
+        gradients: forward and backward passes, of all images together.
+    """
+
+    images: np.ndarray
+    targets: np.ndarray
+    confidence: np.ndarray
+    wanted: float
+    queries: int
+    gradients: int
+
+    @property
+    def success(self) -> np.ndarray:
+        """Whether the classifier is as sure as was asked, `[n]`."""
+        return self.confidence >= self.wanted
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What report.json holds of it: all but the images."""
+        return {
+            "wanted": self.wanted,
+            "success_rate": float(self.success.mean()),
+            "classes": self.targets.tolist(),
+            "confidence": self.confidence.tolist(),
+            "queries": self.queries,
+            "gradients": self.gradients,
+        }
+
+
+def fool_by_gradient(
+    classifier: Classifier,
+    targets: Sequence[int] | None = None,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    *,
+    confidence: float = 0.99,
+    steps: int = 500,
+    step_size: float = 0.01,
+    seed: int = 0,
+    progress: Progress = lambda share: None,
+) -> FoolingImages:
+    """Ascent of log softmax(z)_target from uniform noise, by signs of the gradient, until the classifier is sure.
+
+    Args:
+        classifier: one with gradients.
+        targets: classes to be taken for, all by default.
+        bounds: range of valid inputs.
+        confidence: probability to be reached.
+        steps: gradients an image, at most.
+        step_size: length of a step, as a share of the range.
+        seed: of the noise.
+        progress: is told the share of the budget that is spent.
+
+    Raises:
+        InputError: a classifier without gradients, no such class, a confidence that is no probability, steps below 1.
+    """
+    targets = _check(classifier, targets, confidence, steps=steps)
+    if not classifier.differentiable:
+        classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+    threat = _everywhere(classifier, bounds)
+    images = _noise(np.random.default_rng(seed), threat, (len(targets), *classifier.input_shape))
+    advance = _ascent(classifier, threat, step_size)
+    gradients = 0
+    for first in range(0, len(targets), BATCH_SIZE):
+        left = np.arange(first, min(first + BATCH_SIZE, len(targets)))
+        x = origin = tf.constant(images[left])
+        memory = BestIterate.empty(x)
+        for taken in range(0, steps, STRIDE):
+            count = min(STRIDE, steps - taken)
+            x, memory = advance(x, origin, targets[left], memory, tf.constant(count))
+            gradients += count * len(left)
+            images[left] = memory.x
+            keep = np.flatnonzero(memory.value.numpy() < np.log(_ample(confidence)))
+            left = left[keep]
+            x, origin, memory = tf.nest.map_structure(lambda t, keep=keep: tf.gather(t, keep), (x, origin, memory))
+            progress((first + (taken + count) / steps * min(BATCH_SIZE, len(targets) - first)) / len(targets))
+            if not len(left):
+                break
+    return _judged(classifier, images, targets, confidence, queries=0, gradients=gradients)
+
+
+def fool_by_evolution(
+    classifier: Classifier,
+    targets: Sequence[int] | None = None,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    *,
+    confidence: float = 0.99,
+    queries: int = 50_000,
+    seed: int = 0,
+    progress: Progress = lambda share: None,
+) -> FoolingImages:
+    """Evolution of pixels from uniform noise, one champion a class (MAP-Elites, Mouret and Clune 2015); no gradients.
+
+    Each offspring is a mutated champion of a class that the classifier isn't sure of yet, and takes the place of the
+    champion of any class in which it scores no less: what comes up on the way to one class serves another.
+
+    Args:
+        classifier: any, a .tflite too.
+        targets: classes to be taken for, all by default.
+        bounds: range of valid inputs.
+        confidence: probability to be reached.
+        queries: forward passes, at most.
+        seed: of noise and mutations.
+        progress: is told the share of the budget that is spent.
+
+    Raises:
+        InputError: no such class, a confidence that is no probability, fewer queries than classes.
+    """
+    targets = _check(classifier, targets, confidence, queries=queries)
+    if queries < len(targets):
+        raise InputError(f"{queries} queries don't do for {len(targets)} classes: give one a class at least")
+    threat = _everywhere(classifier, bounds)
+    random = np.random.default_rng(seed)
+    champions = _noise(random, threat, (len(targets), *classifier.input_shape))
+    best = np.full(len(targets), -1.0, np.float32)
+    offspring, spent = champions, 0
+    while True:
+        scores = probabilities(classifier, offspring)[:, targets]
+        spent += len(offspring)
+        winners = scores.argmax(axis=0)
+        risen = scores.max(axis=0) >= best
+        champions[risen], best[risen] = offspring[winners[risen]], scores.max(axis=0)[risen]
+        progress(spent / queries)
+        unsure = np.flatnonzero(best < _ample(confidence))
+        if not len(unsure) or spent >= queries:
+            return _judged(classifier, champions, targets, confidence, queries=spent, gradients=0)
+        parents = champions[random.choice(unsure, min(OFFSPRING, queries - spent))]
+        offspring = _mutated(random, threat, parents)
+
+
+def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+    """The probability of each class, `[n, classes]`; 0 for all where the logits aren't finite."""
+    logits = classifier.logits(images)
+    finite = np.isfinite(logits).all(axis=1, keepdims=True)
+    logits = np.where(finite, logits, 0.0)
+    if classifier.scores != "log of probabilities":
+        logits = np.asarray(tf.nn.log_softmax(logits))
+    return np.where(finite, np.exp(logits), 0.0)
+
+
+def _check(classifier: Classifier, targets: Sequence[int] | None, confidence: float, **counts: int) -> np.ndarray:
+    targets = np.arange(classifier.num_classes) if targets is None else np.asarray(targets)
+    if not targets.size:
+        raise InputError("there are no classes to be taken for: give one target at least")
+    targets = check_labels(targets, targets.size, classifier.num_classes)
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence={confidence} is no probability: give a number between 0 and 1")
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name}={value!r} has to be a whole number >= 1")
+    return targets
+
+
+def _ample(confidence: float) -> float:
+    return confidence + MARGIN * (1 - confidence)
+
+
+def _everywhere(classifier: Classifier, bounds: tuple[float, float]) -> Threat:
+    """A ball that holds the whole box, on the lattice that the classifier receives."""
+    return classifier.restrict_threat(Linf(bounds[1] - bounds[0], bounds))
+
+
+def _noise(random: np.random.Generator, threat: Threat, shape: tuple[int, ...]) -> np.ndarray:
+    return np.array(threat.round_to_lattice(random.uniform(*threat.bounds, shape).astype(np.float32)))
+
+
+def _mutated(random: np.random.Generator, threat: Threat, parents: np.ndarray) -> np.ndarray:
+    low, high = threat.bounds
+    changed = random.random(parents.shape) < RATE
+    moved = parents + random.normal(0.0, STRENGTH * (high - low), parents.shape)
+    return np.asarray(threat.round_to_lattice(np.where(changed, np.clip(moved, low, high), parents).astype(np.float32)))
+
+
+def _ascent(classifier: Classifier, threat: Threat, step_size: float) -> Callable[..., Any]:
+    """The compiled ascent; its batch axis is free, so it is traced once."""
+    rule = SteepestAscent(threat, step_size * (threat.bounds[1] - threat.bounds[0]))
+    images, labels = tf.TensorSpec([None, *classifier.input_shape]), tf.TensorSpec([None], tf.int32)
+    memories = BestIterate(images, tf.TensorSpec([None]), tf.TensorSpec([None], tf.bool), labels)
+
+    def advance(
+        x: tf.Tensor, origin: tf.Tensor, targets: tf.Tensor, memory: BestIterate, steps: tf.Tensor
+    ) -> tuple[tf.Tensor, BestIterate]:
+        settings = {"rule": rule, "loss": cross_entropy, "steps": steps, "memory": memory}
+        x, _, memory = ascend(classifier.logits_fn, x, origin, Targeted(targets, targets), **settings)
+        return x, memory
+
+    signature = [images, images, labels, memories, tf.TensorSpec([], tf.int32)]
+    return tf.function(advance, input_signature=signature, autograph=False)
+
+
+def _judged(
+    classifier: Classifier, images: np.ndarray, targets: np.ndarray, wanted: float, *, queries: int, gradients: int
+) -> FoolingImages:
+    """The images with what the classifier itself makes of them."""
+    confidence = probabilities(classifier, images)[np.arange(len(targets)), targets]
+    return FoolingImages(images, targets, confidence, wanted, queries, gradients)

@@ -1,0 +1,205 @@
+"""How linear a classifier is about its images: the explanation of adversarial examples, made measurable.
+
+Where a classifier is linear, many small changes add up (Goodfellow, Shlens, Szegedy 2015; `dimension` has the numbers).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfharden._validation import Examples, check_images, check_labels
+from tfharden.attacks.core.criteria import Untargeted
+from tfharden.attacks.gradient.ascent import BestIterate, SteepestAscent, ascend, judge
+from tfharden.classifiers import BATCH_SIZE, Classifier
+from tfharden.errors import InputError
+from tfharden.evaluation.probes.dimension import dual_order
+from tfharden.losses import Loss, cross_entropy
+from tfharden.threats import Threat
+from tfharden.threats.base import image_axes
+
+# Points on the line through an image, an odd number so that the image is one of them.
+POINTS = 41
+# The line goes this many times epsilon to both sides.
+REACH = 2.0
+STEPS = 10
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Linearity:
+    """A classifier along the steepest line through its images, and within the ball.
+
+    Attributes:
+        offsets: distances t from the image along the line, in the threat's norm, `[points]`.
+        margin: z_y - max_{k != y} z_k at each distance, mean over images, `[points]`.
+        example_logits: all logits of one image at each distance, `[points, classes]`: the first that is right.
+        example_label: its true class.
+        straightness: R^2 of straight lines fitted to the logits, mean over images; 1 is a linear classifier.
+        rise: J(x') - J(x) of the steepest step of length epsilon within the box, `[n]`.
+        gamma: largest |J(x + d) - J(x) - d grad J(x)| found in ball and box, `[n]`.
+        loss: name of J.
+    """
+
+    offsets: np.ndarray
+    margin: np.ndarray
+    example_logits: np.ndarray
+    example_label: int
+    straightness: float
+    rise: np.ndarray
+    gamma: np.ndarray
+    loss: str
+
+    @property
+    def deviation(self) -> float:
+        """Mean gamma relative to the mean rise: how much of what the loss does is not linear; 0 is linear."""
+        return float(self.gamma.mean() / max(np.abs(self.rise).mean(), np.finfo(np.float32).tiny))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What report.json holds of it."""
+        return {
+            "reach": REACH,
+            "offsets": self.offsets.tolist(),
+            "margin_mean": self.margin.tolist(),
+            "example": {"label": self.example_label, "logits": self.example_logits.tolist()},
+            "straightness": self.straightness,
+            "rise_mean": float(self.rise.mean()),
+            "gamma_mean": float(self.gamma.mean()),
+            "deviation": self.deviation,
+            "num_examples": len(self.gamma),
+            "loss": self.loss,
+        }
+
+
+def linearity(
+    classifier: Classifier,
+    examples: Examples,
+    threat: Threat,
+    loss: Loss = cross_entropy,
+    *,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Linearity:
+    """Looks at the classifier along x + t s, s the steepest direction of J at x, and for the bend of J in the ball.
+
+    The line is not cut at the box, for it is the classifier that is looked at and not what a device can receive: beyond
+    the box its values are no images. Rise and gamma are, as an adversary is, within the box. The bend is that of the
+    local linearity measure (Qin et al. 2019), by 10 steps of projected ascent from a random point.
+
+    Args:
+        classifier: one with gradients.
+        examples: images and labels.
+        threat: the ball; its epsilon has to be positive.
+        loss: J, per example.
+        seed: of the random points.
+        progress: is told the share that is done.
+
+    Raises:
+        InputError: a classifier without gradients, examples that don't fit it, an epsilon of 0, L0.
+    """
+    check_ball(threat)
+    if not classifier.differentiable:
+        classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+    x = check_images(examples[0], classifier.input_shape, threat.bounds)
+    y = check_labels(examples[1], len(x), classifier.num_classes)
+    # Between the points of a lattice too: it is the function that is measured.
+    look = _look(classifier, threat.restrict(threat.bounds, None), loss)
+    offsets = np.linspace(-REACH, REACH, POINTS).astype(np.float32) * threat.epsilon
+    parts = []
+    for first in range(0, len(x), BATCH_SIZE):
+        batch = x[first : first + BATCH_SIZE], y[first : first + BATCH_SIZE]
+        direction, rise, gamma = (t.numpy() for t in look(*batch, tf.constant([seed, first])))
+        logits = np.stack([classifier.logits(batch[0] + offset * direction) for offset in offsets])
+        margins = _margins(logits, batch[1])
+        parts.append((margins, r_squared(offsets, logits), rise, gamma))
+        if first == 0:
+            chosen = int((margins[POINTS // 2] > 0).argmax())
+            example, label = logits[:, chosen], int(y[chosen])
+        progress(min(1.0, (first + BATCH_SIZE) / len(x)))
+    margin, straight, rise, gamma = (np.concatenate(kind, axis=-1) for kind in zip(*parts, strict=True))
+    return Linearity(
+        offsets=offsets,
+        margin=margin.mean(axis=1),
+        example_logits=example,
+        example_label=label,
+        straightness=float(straight.mean()),
+        rise=rise,
+        gamma=gamma,
+        loss=loss.__name__,
+    )
+
+
+def check_ball(threat: Threat) -> None:
+    """Refuses a ball without straight lines in it.
+
+    Raises:
+        InputError: an epsilon of 0, or L0.
+    """
+    dual_order(threat.norm)
+    if threat.epsilon <= 0:
+        raise InputError("a ball of epsilon 0 has no lines in it: linearity needs a larger epsilon")
+
+
+def r_squared(offsets: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """1 - (what straight lines in `offsets [points]` leave) / (variance), of `logits [points, n, classes]`, `[n]`.
+
+    All logits of an image are taken together, so that one which hardly moves doesn't count as one that does; 1 where
+    none moves at all.
+    """
+    t = (offsets - offsets.mean()).astype(np.float64)
+    centred = logits.astype(np.float64) - logits.mean(axis=0)
+    slope = np.tensordot(t, centred, axes=1) / np.sum(t**2)
+    left = np.sum((centred - t[:, None, None] * slope) ** 2, axis=(0, 2))
+    total = np.sum(centred**2, axis=(0, 2))
+    return 1 - np.divide(left, total, out=np.zeros_like(left), where=total > 0)
+
+
+def _look(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """From images, labels and a seed to the steepest direction, the rise along it and gamma, compiled."""
+    low, high = threat.bounds
+    roomy = threat.restrict((2 * low - high, 2 * high - low), None)
+
+    def look(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def height(images: tf.Tensor) -> tf.Tensor:
+            return judge(classifier.logits_fn(images), Untargeted(y), loss)[1]
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            here = height(x)
+        gradient = tape.gradient(here, x)
+        if gradient is None:
+            raise InputError("the model gives no gradient to its input: there is no line to look along")
+
+        def bend(images: tf.Tensor) -> tf.Tensor:
+            straight = here + tf.reduce_sum((images - x) * gradient, axis=image_axes(x))
+            return tf.abs(height(images) - straight)[:, None]
+
+        # Where nothing has changed the bend is 0 and has no slope, so the ascent begins elsewhere: what would leave the
+        # box goes the other way. The bend is the only "logit": no image ever falls and the memory keeps the largest.
+        start = roomy.random_start(x, seed)
+        start = threat.project(tf.where(start == tf.clip_by_value(start, low, high), start, 2 * x - start), x)
+        last, _, memory = ascend(
+            bend,
+            start,
+            x,
+            Untargeted(tf.zeros_like(y)),
+            rule=SteepestAscent(threat, 2.5 * threat.epsilon / STEPS),
+            loss=lambda bends, labels: bends[:, 0],
+            steps=STEPS,
+            memory=BestIterate.empty(start),
+        )
+        rise = height(threat.project(threat.step(x, gradient, threat.epsilon), x)) - here
+        return threat.steepest(gradient), rise, tf.maximum(memory.value, bend(last)[:, 0])
+
+    images = tf.TensorSpec([None, *classifier.input_shape])
+    signature = [images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+    return tf.function(look, input_signature=signature, autograph=False)
+
+
+def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """z_y - max_{k != y} z_k of logits `[points, n, classes]`, `[points, n]`."""
+    others, rows = logits.copy(), np.arange(len(y))
+    others[:, rows, y] = -np.inf
+    return logits[:, rows, y] - others.max(axis=-1)

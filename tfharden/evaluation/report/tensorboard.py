@@ -1,0 +1,59 @@
+"""What an evaluation found, for TensorBoard."""
+
+import importlib.util
+import pathlib
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from tfharden import _io
+from tfharden.errors import InputError
+from tfharden.evaluation.report import display
+from tfharden.evaluation.report.report import Report, measures
+
+
+def check_tensorboard() -> None:
+    """Refuses to go on without the package, before any work is done.
+
+    Raises:
+        InputError: it isn't installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise InputError("TensorBoard needs the package tensorboard: pip install 'tfharden[tensorboard]'")
+
+
+def write_tensorboard(report: Report, directory: _io.Path) -> None:
+    """Writes a run a model into `directory`: accuracies as scalars, the report's table as text, attacked images.
+
+    Scalars are named `accuracy/clean`, `accuracy/ATTACK` and `accuracy/worst case`, shares in [0, 1], all at step 0, so
+    that runs stand side by side.
+
+    Args:
+        report: to be shown.
+        directory: of all runs; the package tensorboard is needed (extra `tensorboard`).
+
+    Raises:
+        InputError: the package isn't installed, or the folder can't be written.
+    """
+    check_tensorboard()
+    rows = list(measures(display.for_display(report.content)))
+    low, high = report.content["threat"]["bounds"]
+    for index, name in enumerate(dict.fromkeys(row["model"] for row in rows), start=1):
+        # A name may be anything, and becomes a folder's.
+        run = pathlib.Path(directory) / f"{index}-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"can't write {run}: {error.strerror}") from error
+        with tf.summary.create_file_writer(str(run)).as_default(step=0):
+            for row in rows:
+                if row["model"] == name:
+                    measure = row.get("attack", row["kind"].replace("_", " "))
+                    tf.summary.scalar(f"accuracy/{measure}", row["accuracy"])
+            tf.summary.text("report", "\n".join(f"    {line}" for line in report.table().splitlines()))
+            for panel in report.gallery:
+                if display.printable(panel.model) == name:
+                    for what, images in (("clean", panel.clean), ("attacked", panel.adversarial)):
+                        tones = np.round(255 * (np.asarray(images, np.float64) - low) / (high - low))
+                        tf.summary.image(f"{panel.attack}/{what}", tones.astype(np.uint8), max_outputs=len(tones))

@@ -1,0 +1,1 @@
+"""Keras callbacks for adversarial training, one a file."""

@@ -1,0 +1,46 @@
+"""Keras serialisation of this package's classes, under their present and their former names."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+import keras
+
+PACKAGE = "tfharden"
+T = TypeVar("T", bound=Callable[..., Any])
+
+registered = keras.saving.register_keras_serializable(package=PACKAGE)
+
+
+def formerly(*names: str) -> Callable[[T], T]:
+    """Decorator for a registered class or function that was renamed: files that hold one of the old names still load.
+
+    Example:
+        @formerly("RunnerUps")
+        @registered
+        class MultiTargeted: ...
+    """
+
+    def register(renamed: T) -> T:
+        for name in names:
+            keras.saving.get_custom_objects()[f"{PACKAGE}>{name}"] = renamed
+        return renamed
+
+    return register
+
+
+class Configurable:
+    """Mixin for dataclasses: `get_config` lists the fields, `from_config` builds from them."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; objects and functions among them as Keras serialises them."""
+        return {
+            field.name: keras.saving.serialize_keras_object(getattr(self, field.name))
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if field.init
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The object that `get_config` described."""
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})

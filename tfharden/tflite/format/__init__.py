@@ -1,0 +1,1 @@
+"""The .tflite format: flatbuffer reader, verifier, safety rules, sparsity, metadata."""
