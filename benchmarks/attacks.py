@@ -32,7 +32,7 @@ from torch_twin import torch_twin
 
 import tfharden as th
 from tfharden import _io, attacks, losses
-from tfharden._validation import Examples
+from tfharden.data.examples import Examples
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "MNIST as an .npz with x_train, y_train, x_test, y_test.", required=True)

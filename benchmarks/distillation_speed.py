@@ -9,7 +9,7 @@ import turns
 
 import tfharden as th
 from tfharden import losses
-from tfharden._validation import Examples
+from tfharden.data.examples import Examples
 from tfharden.hardening import untuned
 
 BATCH, RATE, TEMPERATURE, LAYER = 128, 1e-3, 4.0, "conv3"

@@ -8,7 +8,7 @@ from recipes import FIGURES
 
 import tfharden as th
 from tfharden import _io
-from tfharden._validation import Examples
+from tfharden.data.examples import Examples
 from tfharden.hardening import shuffled
 
 MODEL, EPOCHS, BATCH, RATE, TEMPERATURE = "strided", 5, 128, 2e-3, 4.0

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 import tfharden as th
-from tfharden._validation import Examples
+from tfharden.data.examples import Examples
 
 EPSILON = 0.3
 # Radius, epochs, and by how much the learning rate falls: at 0.3 from the start the training sticks at chance.

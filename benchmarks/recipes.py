@@ -19,7 +19,7 @@ import tables
 
 import tfharden as th
 from tfharden import _io, attacks
-from tfharden._validation import Examples
+from tfharden.data.examples import Examples
 
 ATTACKS = ("fgsm", "pgd", "autoattack")
 # Figures are kept with the project, so that a table goes on, and can be checked, where the models are gone.

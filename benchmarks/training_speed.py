@@ -10,7 +10,7 @@ from keras import layers
 
 import tfharden as th
 from tfharden import losses
-from tfharden._validation import Examples
+from tfharden.data.examples import Examples
 from tfharden.hardening import untuned
 
 EPSILON, STEPS, STEP_SIZE, BATCH, RATE = 0.3, 7, 0.1, 128, 1e-3

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden._validation import Examples, check_images, check_labels
 from tfharden.attacks.core.attack import Attack
 from tfharden.attacks.core.criteria import Criterion, Targeted, Towards, Untargeted
 from tfharden.attacks.core.search_state import SearchState
 from tfharden.attacks.gradient.ascent import GRADIENT_SCALE, judge
 from tfharden.classifiers import Classifier
 from tfharden.data import sha256
+from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.losses import Loss, cross_entropy
 from tfharden.serialization import registered

@@ -6,8 +6,8 @@ from absl import flags
 
 import tfharden as th
 from tfharden import data
-from tfharden._validation import Examples
 from tfharden.cli import methods, options, schedule, strategy, training
+from tfharden.data.examples import Examples
 from tfharden.hardening import BestEpoch, CatastrophicOverfitting, Confidence, confidence
 
 FLAGS = flags.FLAGS

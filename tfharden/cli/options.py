@@ -11,8 +11,8 @@ from absl import flags
 
 import tfharden as th
 from tfharden import _io, attacks, data, models, threats
-from tfharden._validation import Examples, check_images, check_labels
 from tfharden.classifiers import shapes
+from tfharden.data.examples import Examples, check_images, check_labels
 
 FLAGS = flags.FLAGS
 

@@ -7,8 +7,8 @@ from absl import flags
 
 import tfharden as th
 from tfharden import data
-from tfharden._validation import Examples
 from tfharden.cli import hardening, options, schedule, strategy, teaching, temperature, training
+from tfharden.data.examples import Examples
 from tfharden.distillation.transferability import transferability
 
 FLAGS = flags.FLAGS

@@ -8,8 +8,8 @@ from absl import flags
 
 import tfharden as th
 from tfharden import data
-from tfharden._validation import Examples
 from tfharden.cli import options, schedule
+from tfharden.data.examples import Examples
 from tfharden.distillation import losses, objectives
 
 FLAGS = flags.FLAGS

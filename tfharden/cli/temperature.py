@@ -11,7 +11,7 @@ import numpy as np
 
 import tfharden as th
 from tfharden import _io
-from tfharden._validation import Examples
+from tfharden.data.examples import Examples
 
 # Steps of the PGD that held-out images are attacked with.
 STEPS = 20

@@ -13,10 +13,10 @@ from absl import flags
 
 import tfharden as th
 from tfharden import _io, data
-from tfharden._validation import Examples
 from tfharden.cli import options, schedule, strategy
 from tfharden.cli.progress import Progress
 from tfharden.cli.stages import resumable
+from tfharden.data.examples import Examples
 from tfharden.errors import TrainingWarning
 from tfharden.hardening.augmentation import Affine
 from tfharden.hardening.input_pipeline import shuffled

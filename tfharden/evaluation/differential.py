@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tfharden import _io
-from tfharden._validation import Examples
 from tfharden.attacks import DIVA, Attack, Transfer
 from tfharden.classifiers import Classifier, TFLiteClassifier
+from tfharden.data.examples import Examples
 from tfharden.errors import InputError
 from tfharden.evaluation.entries import interval
 from tfharden.evaluation.names import distinct

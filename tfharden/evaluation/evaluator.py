@@ -11,10 +11,10 @@ import numpy as np
 
 from tfharden import _io, data
 from tfharden import attacks as registry
-from tfharden._validation import Examples, check_images, check_labels
 from tfharden.attacks import Attack, AttackResult, Transfer
 from tfharden.attacks.gradient.attack import GradientAttack
 from tfharden.classifiers import Classifier, TFLiteClassifier, as_classifier
+from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
 from tfharden.evaluation.differential import comparable, differential

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from tfharden import _io
-from tfharden._validation import Examples, check_images, check_labels
 from tfharden.attacks import Attack, Transfer
 from tfharden.attacks.score.noise import add_noise
 from tfharden.classifiers import Classifier, as_classifier
+from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.evaluation.names import distinct
 from tfharden.threats import Threat

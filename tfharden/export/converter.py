@@ -12,8 +12,8 @@ import tensorflow as tf
 from absl import logging
 
 from tfharden import _native
-from tfharden._validation import check_images
 from tfharden.classifiers import KerasClassifier
+from tfharden.data.examples import check_images
 from tfharden.errors import InputError
 from tfharden.export import calibration as calibrations
 from tfharden.export import diagnostics, quantizer, recipes

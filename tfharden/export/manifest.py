@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from tfharden import _io, data
-from tfharden._validation import Examples, check_images, check_labels
 from tfharden.classifiers import KerasClassifier, TFLiteClassifier
+from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.export import manifest_checks, recipes
 from tfharden.export.artifact import Artifact

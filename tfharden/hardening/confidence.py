@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from tfharden._validation import check_images, check_labels
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import Classifier, as_classifier, decide
+from tfharden.data.examples import check_images, check_labels
 from tfharden.errors import InputError
 
 

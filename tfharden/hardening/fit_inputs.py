@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfharden._validation import check_images, check_labels
 from tfharden.classifiers import shapes
+from tfharden.data.examples import check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.hardening.objectives.base import Batch
 

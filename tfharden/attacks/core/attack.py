@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from tfharden import _io
-from tfharden._validation import check_images, check_labels, check_targets
 from tfharden.attacks.core.checkpoint import AttackStage, Checkpoint
 from tfharden.attacks.core.criteria import Targeted, Untargeted
 from tfharden.attacks.core.search_state import Progress, SearchState
 from tfharden.classifiers import Classifier, in_batches
+from tfharden.data.examples import check_images, check_labels, check_targets
 from tfharden.errors import InputError
 from tfharden.serialization import Configurable
 from tfharden.threats import Threat

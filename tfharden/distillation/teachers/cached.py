@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden import _io
-from tfharden._validation import check_images
 from tfharden.classifiers import KerasClassifier
+from tfharden.data.examples import check_images
 from tfharden.errors import InputError
 
 # Logits are kept in half precision: so far, of the largest logit, may they be from those of another run.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tfharden._validation import Examples
 from tfharden.attacks import AttackResult
 from tfharden.classifiers import Classifier
+from tfharden.data.examples import Examples
 from tfharden.errors import InputError
 from tfharden.evaluation.checks import gradients, optimisation, outputs, planted, relations
 from tfharden.evaluation.checks.ascent_trace import Walk

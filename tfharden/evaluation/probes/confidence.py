@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from tfharden._validation import Examples
 from tfharden.attacks import PGD
 from tfharden.classifiers import Classifier
+from tfharden.data.examples import Examples
 from tfharden.evaluation.probes.fooling import probabilities
 from tfharden.threats import Threat
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from tfharden._validation import Examples
 from tfharden.attacks import PGD, MarginPGD
 from tfharden.classifiers import Classifier
+from tfharden.data.examples import Examples
 from tfharden.errors import InputError
 from tfharden.evaluation.statistics import wilson
 from tfharden.threats import Threat

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from tfharden._validation import Examples
+from tfharden.data.examples import Examples
 from tfharden.errors import InputError
 
 # Weight decay of the linear classifiers, per image.

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden._validation import check_labels
 from tfharden.attacks.core.criteria import Targeted
 from tfharden.attacks.gradient.ascent import BestIterate, SteepestAscent, ascend
 from tfharden.classifiers import BATCH_SIZE, Classifier
+from tfharden.data.examples import check_labels
 from tfharden.errors import InputError
 from tfharden.losses import cross_entropy
 from tfharden.threats import Linf, Threat

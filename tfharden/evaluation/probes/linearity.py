@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden._validation import Examples, check_images, check_labels
 from tfharden.attacks.core.criteria import Untargeted
 from tfharden.attacks.gradient.ascent import BestIterate, SteepestAscent, ascend, judge
 from tfharden.classifiers import BATCH_SIZE, Classifier
+from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.evaluation.probes.dimension import dual_order
 from tfharden.losses import Loss, cross_entropy

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfharden import data
-from tfharden._validation import Examples
 from tfharden.attacks import PGD
 from tfharden.classifiers import Classifier
+from tfharden.data.examples import Examples
 from tfharden.errors import InputError
 from tfharden.evaluation.probes.confidence import confidence_probe
 from tfharden.evaluation.probes.curve import check_radius, curve

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from tfharden._validation import check_images
+from tfharden.data.examples import check_images
 from tfharden.errors import InputError
 from tfharden.tflite import Runtime, TFLiteFile
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from tfharden._validation import check_images, check_labels
 from tfharden.attacks import PGD
 from tfharden.classifiers import KerasClassifier, shapes
+from tfharden.data.examples import check_images, check_labels
 from tfharden.errors import InputError, TrainingWarning
 from tfharden.hardening.objectives.base import Objective, check_share
 from tfharden.hardening.objectives.madry import Madry

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfharden._validation import check_images, check_labels
+from tfharden.data.examples import check_images, check_labels
 from tfharden.errors import InputError
 
 IMAGES = np.random.default_rng(0).uniform(size=(4, 3, 3, 1))

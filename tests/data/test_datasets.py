@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from tfharden import data
+from tfharden.data import datasets as data
 from tfharden.errors import InputError
 
 SHAPE = (4, 3, 2)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from tfharden._validation import Examples, check_images, check_labels
+from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 
 # Where Debian's package dataset-fashion-mnist puts its files.
