@@ -37,6 +37,15 @@ class Classifier(abc.ABC):
         """The same as a differentiable tensor function, for classifiers that are `differentiable`."""
         raise InputError(f"{self.name} gives no gradients: use a score-based attack, or transfer from a surrogate")
 
+    def require_gradients(self) -> None:
+        """Refuses a classifier without gradients.
+
+        Raises:
+            InputError: it is not `differentiable`; the message says why, and what to use instead.
+        """
+        if not self.differentiable:
+            self.logits_fn(tf.zeros([1, *self.input_shape]))
+
     def restrict_threat(self, threat: Threat) -> Threat:
         """The threat as this classifier meets it: cut to the inputs that it can receive."""
         return threat

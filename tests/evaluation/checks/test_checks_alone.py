@@ -15,7 +15,7 @@ from tfharden.classifiers import CallableClassifier, KerasClassifier
 from tfharden.errors import InputError
 from tfharden.evaluation import checks
 from tfharden.evaluation.checks import optimisation, planted
-from tfharden.evaluation.checks.ascent_trace import Walk, walk
+from tfharden.evaluation.checks.ascent_trace import AscentTrace, trace_ascent
 from tfharden.evaluation.checks.context import Subject
 from tfharden.losses import cross_entropy, margin
 
@@ -116,7 +116,7 @@ def test_stability_of_one_pixel(constant, change):
 @pytest.mark.parametrize("loss", [cross_entropy, margin])
 @pytest.mark.parametrize("radius", [0.5, 1.0])
 def test_walk_on_a_linear_model(loss, radius):
-    model, made = linear(), walk(subject(), loss, radius=radius)
+    model, made = linear(), trace_ascent(subject(), loss, radius=radius)
     x, y = examples(COUNT, noise=0.0)
     assert (made.succeeded == ~robust_by_hand(model, x, y, th.Linf(radius * EPSILON))).all()
     value, direction = margins(model, x, y)
@@ -195,9 +195,9 @@ def test_accuracy_that_rises(more, status, monkeypatch):
     left = {0.0: 60, 0.25: 50, 0.5: 40, 1.0: 30, 2.0: 30 + more}
 
     def made(_, __, *, radius, **___):
-        return Walk(np.zeros((1, COUNT)), np.arange(COUNT) >= left[radius], np.zeros(COUNT, int))
+        return AscentTrace(np.zeros((1, COUNT)), np.arange(COUNT) >= left[radius], np.zeros(COUNT, int))
 
-    monkeypatch.setattr(optimisation, "walk", made)
+    monkeypatch.setattr(optimisation, "trace_ascent", made)
     assert optimisation.monotony(subject())["status"] == status
 
 

@@ -55,6 +55,7 @@ class HopSkipJump(MinimumNormAttack):
 
     name = "hop-skip-jump"
     access = "decision"
+    kind = "decision"
     norms = tuple(POWERS)
 
     def __post_init__(self) -> None:

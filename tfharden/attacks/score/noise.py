@@ -32,6 +32,7 @@ class Noise(Attack):
 
     name = "noise"
     access = "score"
+    kind = "noise"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -47,6 +47,7 @@ class SPSA(Attack):
 
     name = "spsa"
     access = "score"
+    kind = "score"
     norms = ("Linf", "L2")
 
     def __post_init__(self) -> None:

@@ -45,6 +45,7 @@ class Square(Attack):
 
     name = "square"
     access = "score"
+    kind = "score"
     norms = tuple(PROPOSALS)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from tfharden.classifiers import Classifier
 from tfharden.data.examples import Examples
 from tfharden.errors import InputError
 from tfharden.evaluation.checks import gradients, optimisation, outputs, planted, relations
-from tfharden.evaluation.checks.ascent_trace import Walk
+from tfharden.evaluation.checks.ascent_trace import AscentTrace
 from tfharden.evaluation.checks.context import Subject, Verdict, verdict
 from tfharden.threats import Threat
 
@@ -109,7 +109,7 @@ def _checks(
         yield from _climbed(subject, walks)
 
 
-def _climbed(subject: Subject, walks: dict[str, Walk]) -> Iterator[Verdict]:
+def _climbed(subject: Subject, walks: dict[str, AscentTrace]) -> Iterator[Verdict]:
     """Checks that climb the loss themselves."""
     yield gradients.at_the_images(subject)
     if subject.results:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfharden.attacks import AttackResult
-from tfharden.evaluation.checks.ascent_trace import walk
+from tfharden.evaluation.checks.ascent_trace import trace_ascent
 from tfharden.evaluation.checks.context import MARGINS, Subject, Verdict, grade_images, percent, verdict
 from tfharden.losses import cross_entropy, margin
 
@@ -39,7 +39,7 @@ def on_the_way(white: Sequence[AttackResult]) -> Verdict:
 def at_the_images(subject: Subject) -> Verdict:
     """Where only the margin has a gradient, the softmax is saturated (Carlini and Wagner 2017)."""
     still = {"steps": 1, "radius": 0.0, "at_random": False}
-    zero_gradients = {loss: walk(subject, loss, **still).zero_gradients > 0 for loss in (cross_entropy, margin)}
+    zero_gradients = {loss: trace_ascent(subject, loss, **still).zero_gradients > 0 for loss in (cross_entropy, margin)}
     flat, total = zero_gradients[cross_entropy] & zero_gradients[margin], len(subject.y)
     saturated = zero_gradients[cross_entropy] & ~zero_gradients[margin]
     status = grade_images(int(flat.sum()), total, 0.0, BLIND)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfharden.attacks import AttackResult
-from tfharden.evaluation.checks.ascent_trace import CROSSINGS, STEPS, Walk, walk
+from tfharden.evaluation.checks.ascent_trace import CROSSINGS, STEPS, AscentTrace, trace_ascent
 from tfharden.evaluation.checks.context import Subject, Verdict, grade_images, is_climb, percent, verdict
 from tfharden.losses import cross_entropy, margin
 
@@ -32,7 +32,7 @@ def lost(results: Sequence[AttackResult]) -> Verdict:
     return verdict("lost examples", grade_images(count, total, LOST, MANY_LOST), detail)
 
 
-def own_walks(subject: Subject) -> dict[str, Walk]:
+def own_walks(subject: Subject) -> dict[str, AscentTrace]:
     """Ascents of both losses, as far as the strongest attack went whose step is known."""
     steps, crossings = STEPS, CROSSINGS
     known = [result for result in subject.results if is_climb(result) and result.parameters.get("step_size")]
@@ -40,12 +40,12 @@ def own_walks(subject: Subject) -> dict[str, Walk]:
         used = min(known, key=lambda result: result.robust_accuracy).parameters
         crossings = used["steps"] * used["step_size"] / subject.threat.epsilon
     return {
-        name: walk(subject, loss, steps=steps, crossings=crossings)
+        name: trace_ascent(subject, loss, steps=steps, crossings=crossings)
         for name, loss in (("cross entropy", cross_entropy), ("margin", margin))
     }
 
 
-def silent_success(subject: Subject, walks: dict[str, Walk]) -> Verdict:
+def silent_success(subject: Subject, walks: dict[str, AscentTrace]) -> Verdict:
     """Whoever passes through an error and doesn't report it looks like a robust model (Pintor et al. 2022)."""
     found = np.logical_or.reduce([made.succeeded for made in walks.values()]) & subject.missed
     count, total = int(found.sum()), len(found)
@@ -53,7 +53,7 @@ def silent_success(subject: Subject, walks: dict[str, Walk]) -> Verdict:
     return verdict("silent success", grade_images(count, total, 0.0, MISSED), detail)
 
 
-def completeness(subject: Subject, made: Walk) -> Verdict:
+def completeness(subject: Subject, made: AscentTrace) -> Verdict:
     """On images that don't fall, the running best of the loss has stopped to move (Pintor et al. 2022)."""
     best = np.maximum.accumulate(made.losses)
     rise = best[-1] - best[0]
@@ -69,7 +69,7 @@ def unbounded(subject: Subject) -> Verdict:
     low, high = (np.full_like(subject.x[:1], bound) for bound in subject.threat.bounds)
     box = float(subject.threat.distance(high, low)[0]) / subject.threat.epsilon
     # From a random point of the whole box it would start on noise, which no model gets right.
-    made = walk(subject, margin, steps=UNBOUNDED_STEPS, radius=box, at_random=False)
+    made = trace_ascent(subject, margin, steps=UNBOUNDED_STEPS, radius=box, at_random=False)
     count, total = int((~made.succeeded).sum()), len(made.succeeded)
     detail = f"{count} of {total} images stand {UNBOUNDED_STEPS} steps in a ball as large as the box"
     return verdict("unbounded attack", grade_images(count, total, LEFT, GUESSED), detail)
@@ -78,7 +78,7 @@ def unbounded(subject: Subject) -> Verdict:
 def monotony(subject: Subject) -> Verdict:
     """A larger ball holds the smaller one, so accuracy doesn't rise with its radius."""
     right = [
-        int((~walk(subject, cross_entropy, steps=SHORT, radius=radius, at_random=radius > 0).succeeded).sum())
+        int((~trace_ascent(subject, cross_entropy, steps=SHORT, radius=radius, at_random=radius > 0).succeeded).sum())
         for radius in RADII
     ]
     total = len(subject.y)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfharden.attacks import AttackResult, Noise
-from tfharden.evaluation.checks.ascent_trace import Walk
+from tfharden.evaluation.checks.ascent_trace import AscentTrace
 from tfharden.evaluation.checks.context import MARGINS, Subject, Verdict, grade_images, is_climb, verdict
 
 # Share of the examples that a black box may find beyond the white box, with a warning and at all. On an honest model it
@@ -44,7 +44,7 @@ def weaker(results: Sequence[AttackResult], name: str, access: Sequence[str]) ->
     return verdict(f"{name} not stronger than white box", status, detail)
 
 
-def losses(results: Sequence[AttackResult], walks: dict[str, Walk] | None) -> Verdict | None:
+def losses(results: Sequence[AttackResult], walks: dict[str, AscentTrace] | None) -> Verdict | None:
     """Cross entropy and the margin rank images alike, unless one of them is flat (Croce and Hein 2020).
 
     Taken from the attacks if they climbed both, else from the checks' own ascents.
