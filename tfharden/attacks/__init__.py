@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfharden._deprecation import renamed_names, warn_renamed
+from tfharden._deprecation import warn_renamed
 from tfharden.attacks.composite.auto_attack import AutoAttack
 from tfharden.attacks.composite.eot import EoT
 from tfharden.attacks.composite.multi_targeted import MultiTargeted
@@ -66,13 +66,14 @@ __all__ = [
     "takes",
 ]
 
-_renamed = renamed_names(__name__, {"RunnerUps": "MultiTargeted"}, globals())
-
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "RunnerUps":
+        warn_renamed(f"{__name__}.RunnerUps", f"{__name__}.MultiTargeted")
+        return MultiTargeted
     if name in ("FoolingImages", "fool_by_evolution", "fool_by_gradient"):
         from tfharden.evaluation.probes import fooling  # noqa: PLC0415 - evaluation lies above this package
 
         warn_renamed(f"{__name__}.{name}", f"{fooling.__name__}.{name}")
         return getattr(fooling, name)
-    return _renamed(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What can be attacked: one small protocol."""
+"""Classifier: the base of everything that can be attacked."""
 
 import abc
 from collections.abc import Callable, Hashable
@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from tfharden._deprecation import RenamedMembers
 from tfharden.errors import InputError
 from tfharden.threats import Threat
 
 BATCH_SIZE = 256
 
 
-class Classifier(abc.ABC):
+class Classifier(RenamedMembers, abc.ABC):
     """Images `[n, *input_shape]` to logits `[n, num_classes]`, with or without gradients.
 
     Attributes:
@@ -28,6 +29,8 @@ class Classifier(abc.ABC):
     num_classes: int
     scores: str = "logits"
     differentiable: ClassVar[bool] = False
+
+    _renamed = {"receive": "restrict_threat"}  # noqa: RUF012
 
     @abc.abstractmethod
     def logits(self, images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What every threat model is: a ball round each clean image, cut by the box of valid inputs."""
+"""Threat: the base of all threat models, a ball round each clean image, cut by the box of valid inputs."""
 
 import abc
 import copy
@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 import numpy as np
 import tensorflow as tf
 
+from tfharden._deprecation import RenamedMembers
 from tfharden._validation import is_finite_number
 from tfharden.errors import InputError
 from tfharden.serialization import Configurable
@@ -21,7 +22,7 @@ TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclasses.dataclass(frozen=True)
-class Threat(Configurable, abc.ABC):
+class Threat(RenamedMembers, Configurable, abc.ABC):
     """A ball round each clean image, cut by the box of valid inputs.
 
     Args:
@@ -45,6 +46,13 @@ class Threat(Configurable, abc.ABC):
     # Whether steps that change few values rise most.
     sparse_steps: ClassVar[bool] = False
 
+    _renamed = {  # noqa: RUF012
+        "cut": "restrict",
+        "climb": "step",
+        "snap": "round_to_lattice",
+        "land": "round_to_lattice_in_ball",
+    }
+
     def __post_init__(self) -> None:
         if (
             np.shape(self.bounds) != (2,)
@@ -63,6 +71,12 @@ class Threat(Configurable, abc.ABC):
             raise InputError(f"lattice={self.lattice:g} is larger than the input range [{low:g}, {high:g}]")
         object.__setattr__(self, "epsilon", float(self.epsilon))
         object.__setattr__(self, "lattice", None if self.lattice is None else float(self.lattice))
+
+    def __repr__(self) -> str:
+        told = [_short(self.epsilon), f"bounds=({self.bounds[0]:g}, {self.bounds[1]:g})"]
+        if self.lattice is not None:
+            told.append(f"lattice={_short(self.lattice, self.bounds[1] - self.bounds[0])}")
+        return f"{type(self).__name__}({', '.join(told)})"
 
     @property
     def tolerance(self) -> float:
@@ -209,6 +223,14 @@ class Projector:
     def received(self, x: tf.Tensor) -> tf.Tensor:
         """Images `x` of ball and box as the device receives them: on the lattice, in the ball."""
         return self.threat.round_to_lattice_in_ball(x, self.origin)
+
+
+def _short(value: object, whole: float = 1.0) -> str:
+    """A number in six digits, as a part of `whole` where that is exact and they are not; anything else as it is."""
+    if not is_finite_number(value):
+        return str(value)
+    text, parts = f"{value:g}", round(whole / value) if value else 0
+    return f"{whole:g}/{parts}" if parts and float(text) != value == whole / parts else text
 
 
 # The generator is named, or each device would choose its own and a seed mean something else on each.

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from tfharden._deprecation import RenamedMembers, warn_renamed
+
 
 class AttackStage(NamedTuple):
     """What one of several attacks in a row achieved.
@@ -19,9 +21,15 @@ class AttackStage(NamedTuple):
     succeeded: int
     seconds: float
 
+    @property
+    def fell(self) -> int:
+        """Former name of `succeeded`."""
+        warn_renamed("AttackStage.fell", "succeeded")
+        return self.succeeded
+
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class AttackResult:
+class AttackResult(RenamedMembers):
     """What an attack achieved, counted on the classifier itself.
 
     Attributes:
@@ -58,6 +66,8 @@ class AttackResult:
     minimum: np.ndarray | None = None
     stages: tuple[AttackStage, ...] = ()
     kind: str = ""
+
+    _renamed = {"blind": "zero_gradients"}  # noqa: RUF012
 
     @property
     def robust_accuracy(self) -> float:

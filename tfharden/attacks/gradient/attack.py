@@ -52,6 +52,8 @@ class GradientAttack(Attack):
     # Fields that nothing but `rule` reads, so that what is compiled doesn't depend on them.
     rule_fields: ClassVar[tuple[str, ...]] = ()
 
+    _renamed = Attack._renamed | {"stride": "resolved_step_size"}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_counts("steps", "restarts")

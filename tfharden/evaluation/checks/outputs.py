@@ -4,7 +4,7 @@ import numpy as np
 
 from tfharden.attacks import Noise
 from tfharden.attacks.core.criteria import Untargeted
-from tfharden.attacks.score.margins import judge
+from tfharden.attacks.score.margins import remaining_margins
 from tfharden.classifiers import Classifier, TFLiteClassifier, decide
 from tfharden.evaluation.checks.context import Subject, Verdict, grade, percent, verdict
 
@@ -68,12 +68,12 @@ def inference_mode(subject: Subject) -> Verdict:
 def stability(subject: Subject) -> Verdict:
     """Mean |m(x') - m(x)| / |m(x)| of the margin m at random points nearby, at most 1 each (Pintor et al. 2022)."""
     rng, threat = subject.rng(1), subject.threat.scaled(NEARBY)
-    margins, _ = judge(subject.logits, Untargeted(subject.y))
+    margins, _ = remaining_margins(subject.logits, Untargeted(subject.y))
     changes = []
     for _ in range(POINTS):
         seed = rng.integers(2**31, size=2).astype(np.int32)
         nearby = np.asarray(threat.round_to_lattice(threat.random_start(subject.x, seed)))
-        moved, _ = judge(subject.classifier.logits(nearby), Untargeted(subject.y))
+        moved, _ = remaining_margins(subject.classifier.logits(nearby), Untargeted(subject.y))
         with np.errstate(invalid="ignore", divide="ignore"):
             change = np.abs(moved - margins) / np.abs(margins)
         changes.append(np.where(moved == margins, 0.0, np.minimum(np.nan_to_num(change, nan=1.0), 1.0)))
