@@ -77,7 +77,9 @@ def test_what_lies_beyond_the_box_is_approached_as_far_as_it_goes(threat):
 @pytest.mark.parametrize("threat", [Linf(1.0), L2(1.0), L1(1.0)])
 def test_the_way_does_not_depend_on_the_scale_of_the_function(threat, scale):
     way, scaled = (
-        threat.nearest_on_hyperplane(tf.constant(X), tf.constant(NORMAL * np.float32(s)), tf.constant(RISE * np.float32(s)))
+        threat.nearest_on_hyperplane(
+            tf.constant(X), tf.constant(NORMAL * np.float32(s)), tf.constant(RISE * np.float32(s))
+        )
         for s in (1.0, scale)
     )
     np.testing.assert_allclose(scaled, way, atol=1e-5)
