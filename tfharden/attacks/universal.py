@@ -29,7 +29,7 @@ from tfharden.losses import Loss, cross_entropy
 from tfharden.serialization import registered
 from tfharden.threats import Threat
 
-# An image whose loss is this many times that of guessing counts no more: it has fallen, let others fall.
+# An image whose loss is this many times that of guessing counts no more: it errs already, others have to.
 LOSS_CEILING = 2.0
 # Length of the first step in epsilons. All steps together are at least so many epsilons long, across the ball and back.
 FIRST_STEP, SHORTEST_PATH = 0.25, 2.5
@@ -111,8 +111,10 @@ class Universal(Attack):
 
     def parameters(self) -> dict[str, Any]:
         """Everything that was chosen, in plain values; the examples by their number and hash."""
-        told = None if self.examples is None else {"number": len(self.examples[0]), "sha256": sha256(self.examples)}
-        return super().parameters() | {"examples": told}
+        parameters = super().parameters()
+        if self.examples is not None:
+            parameters["examples"] = {"number": len(self.examples[0]), "sha256": sha256(self.examples)}
+        return parameters
 
     def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
         fitted: dict[Any, np.ndarray] = {}

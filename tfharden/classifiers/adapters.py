@@ -1,4 +1,4 @@
-"""A classifier from whatever can be one."""
+"""Conversion of models and files to classifiers."""
 
 import os
 import pathlib

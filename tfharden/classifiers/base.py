@@ -12,6 +12,8 @@ from tfharden.errors import InputError
 from tfharden.threats import Threat
 
 BATCH_SIZE = 256
+# Of one call that asks about many images at a time: images, and values in all of them.
+MOST_IMAGES, MOST_VALUES = 4096, 2**24
 
 
 class Classifier(RenamedMembers, abc.ABC):
@@ -78,6 +80,11 @@ def are_probabilities(outputs: np.ndarray, tolerance: float) -> bool:
     """Whether every row lies in [0, 1] and sums to 1, as AutoAttack asks before it attacks."""
     within = outputs.min() >= -tolerance and outputs.max() <= 1 + tolerance
     return bool(within and np.all(np.abs(outputs.sum(axis=-1) - 1) <= tolerance))
+
+
+def images_per_call(size: int) -> int:
+    """How many images of `size` values each to ask about at a time, so that memory doesn't grow with their size."""
+    return max(1, min(MOST_IMAGES, MOST_VALUES // size))
 
 
 def in_batches(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int = BATCH_SIZE) -> np.ndarray:

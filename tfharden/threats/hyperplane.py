@@ -6,10 +6,10 @@ edge of the box. The norm decides the share; one number an image determines it, 
 
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-TINY = float(np.finfo(np.float32).tiny)
+from tfharden.threats.base import TINY
+
 BITS = 30  # of a float in [0, 1], but for its sign: it takes as many halvings to find one among all of them
 
 

@@ -65,8 +65,8 @@ class AutoAttack(Attack):
                 began, before = time.perf_counter(), search.solved.sum()
                 run(search.part(slice(None), (place, len(members))))
                 # What fell is counted on the classifier itself, on what it receives, as the final count does.
-                landed = np.asarray(self.threat.round_to_lattice_in_ball(search.adversarial, search.origin))
-                search.solved[:] = search.criterion.reached(classifier.predict(landed))
+                received = np.asarray(self.threat.round_to_lattice_in_ball(search.adversarial, search.origin))
+                search.solved[:] = search.criterion.reached(classifier.predict(received))
                 search.enter(AttackStage(member.name, int(search.solved.sum() - before), time.perf_counter() - began))
                 if search.checkpoint is not None:
                     search.checkpoint.save(search)

@@ -1,4 +1,4 @@
-"""The best iterate of each example."""
+"""Best iterate of each example, by criterion and score."""
 
 from typing import NamedTuple
 

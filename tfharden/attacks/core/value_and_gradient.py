@@ -14,7 +14,7 @@ GRADIENT_SCALE = 1024.0
 ROUNDING = 2.0**-21
 
 LogitsFn = Callable[[tf.Tensor], tf.Tensor]
-# From images `[batch, ...]` to what is climbed, `[batch]`, and whether the search is at its goal there, bool `[batch]`.
+# From images `[batch, ...]` to what is climbed, `[batch]`, and whether the criterion is reached, bool `[batch]`.
 ValueFn = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 

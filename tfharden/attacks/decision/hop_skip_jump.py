@@ -10,7 +10,7 @@ from tfharden.attacks.core.criteria import Criterion
 from tfharden.attacks.core.search_state import SearchState
 from tfharden.attacks.decision.oracle import Oracle, bisect, find_starts, per_row
 from tfharden.attacks.minimum_norm.attack import MinimumNormAttack, Solver
-from tfharden.classifiers import Classifier
+from tfharden.classifiers import Classifier, images_per_call
 from tfharden.errors import InputError
 from tfharden.serialization import registered
 
@@ -19,13 +19,10 @@ HALVINGS = 24
 FIRST_PROBE = 0.1  # length of the first probes, as a share of the box
 LAST_ROUND_FACTOR = 1.5  # a round takes all that is left where that is less than so many times its own probes
 NORMAL_MOMENTUM = 0.5  # weight of the probes of the round before
-JUMPS, SHORTEST_JUMP = (
-    4,
-    1e-4,
-)  # lengths that a round can surely try, and the share of the first below which it gives up
+# Lengths that a round can surely try, and the share of the first below which it gives up.
+JUMPS, SHORTEST_JUMP = 4, 1e-4
 # A start, two bisections and the jump between them.
 RESERVED_QUERIES = 2 + 2 * HALVINGS + JUMPS
-MOST_IMAGES, MOST_VALUES = 4096, 2**24  # of one call of the classifier: images, and values in them
 
 
 @registered
@@ -150,7 +147,7 @@ def estimate_normal(
     """
     index = np.repeat(np.arange(len(rows)), probes)
     weighted, plain, answers = np.zeros(x.shape), np.zeros(x.shape), np.zeros(len(rows))
-    most = max(1, min(MOST_IMAGES, MOST_VALUES // x[0].size))
+    most = images_per_call(x[0].size)
     for first in range(0, len(index), most):
         at = index[first : first + most]
         change = rng.standard_normal((len(at), *x.shape[1:]), np.float32)

@@ -1,4 +1,4 @@
-"""The ascent loop: steps up any value function within a ball, the core of FGSM, BIM, PGD, MI-FGSM and APGD.
+"""Ascent loop: steps up any value function within a ball, the core of FGSM, BIM, PGD, MI-FGSM and APGD.
 
 Pure TensorFlow without AutoGraph, so it runs inside a Keras `train_step` as well as in an evaluator's own function.
 """
@@ -120,7 +120,8 @@ def ascend(
     """Computes value and gradient and takes a step of the rule, a number of times.
 
     Args:
-        value_fn: from images to what is climbed, `[batch]`, and whether the search is at its goal there, `[batch]`.
+        value_fn: from images to what is climbed, `[batch]`, and whether the criterion is reached there,
+            `[batch]`.
             Labels, losses and models are closed over.
         x: where to start, `[batch, ...]`.
         project: `threat.projector(origin)`, which brings images into ball and box.

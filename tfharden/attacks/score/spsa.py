@@ -8,14 +8,13 @@ from tfharden.attacks.core.attack import Attack
 from tfharden.attacks.core.criteria import Criterion, subset
 from tfharden.attacks.core.search_state import SearchState
 from tfharden.attacks.score.margins import remaining_margins
-from tfharden.classifiers import Classifier
+from tfharden.classifiers import Classifier, images_per_call
 from tfharden.errors import InputError
 from tfharden.serialization import registered
 from tfharden.threats import Threat
 
 # Share of the last direction that is kept, and the first step as a share of epsilon; steps shrink linearly to 0.
 MOMENTUM, FIRST_STEP = 0.75, 0.5
-MOST_IMAGES, MOST_VALUES = 4096, 2**24  # of one call of the classifier: images, and values in them
 
 
 @registered
@@ -89,7 +88,7 @@ class SPSA(Attack):
         low, high = self.threat.bounds
         length = max(self.delta * (high - low), self.threat.lattice or 0.0)
         slopes = np.zeros(x.shape, np.float32)
-        most = max(1, min(MOST_IMAGES, MOST_VALUES // x[0].size) // (2 * self.pairs))
+        most = max(1, images_per_call(x[0].size) // (2 * self.pairs))
         for first in range(0, len(x), most):
             rows = np.arange(first, min(first + most, len(x)))
             signs = rng.choice(np.float32([-1, 1]), (self.pairs, len(rows), *x.shape[1:]))
