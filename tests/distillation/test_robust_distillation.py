@@ -25,15 +25,15 @@ ATTACK = PGD(THREAT, steps=3)
 OBJECTIVES = {"ard": ARD(), "rslad": RSLAD(), "iad": IAD(), "adaad": AdaAD(0.75)}
 
 
-def made(objective, losses=None, **options):
+def made(objective, losses=None, attack=ATTACK, **options):
     losses = th.SoftTarget(2.0) if losses is None else losses
-    return distiller(cnn(4), cnn(6, seed=1), losses, ATTACK, objective, **options)
+    return distiller(cnn(4), cnn(6, seed=1), losses, attack, objective, **options)
 
 
 def training_examples(trainer, x, y):
     """What the step will be taught on: its random start follows from seed and step."""
     batch = trainer.unpack((tf.constant(x), tf.constant(y)))
-    return trainer.objective.examples(ATTACK, trainer, batch).numpy()
+    return trainer.objective.attacked(trainer, batch).numpy()
 
 
 def soft(teacher, student, temperature=2.0):
@@ -96,10 +96,8 @@ def test_the_attack_parts_student_and_teacher(name):
 
 def test_adaad_differentiates_the_teacher_too():
     """One step: the sign of the whole derivative of KL(T(x) || S(x)), which differs from that with a fixed teacher."""
-    trainer, (x, y) = made(AdaAD()), examples()
-    one = PGD(THREAT, steps=1, step_size=0.05)
-    batch = trainer.unpack((tf.constant(x), tf.constant(y)))
-    moved = trainer.objective.examples(one, trainer, batch).numpy() - x
+    trainer, (x, y) = made(AdaAD(), attack=PGD(THREAT, steps=1, step_size=0.05)), examples()
+    moved = training_examples(trainer, x, y) - x
 
     def direction(fixed):
         images = tf.constant(x)
