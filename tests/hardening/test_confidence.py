@@ -68,8 +68,8 @@ def test_never_wrong_or_never_right(model):
     tiny = FGSM(th.Linf(1e-6))
     always, never = confidence(model, x, y, tiny), confidence(model, x, 1 - y, tiny)
     assert (always.clean.wrong, always.clean.wrong_confidence) == (0, None)
-    assert (never.clean.wrong, never.clean.sure_right) == (1, None)
-    assert always.clean.sure_right == pytest.approx(never.clean.wrong_confidence)
+    assert (never.clean.wrong, X == (1, None)
+    assert always.clean.right_confidence == pytest.approx(never.clean.wrong_confidence)
 
 
 def test_answers_that_are_not_finite(model):
