@@ -39,13 +39,13 @@ def made(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("name", ["natural", *objectives.BY_NAME])
+@pytest.mark.parametrize("name", ["natural", *objectives.KNOWN])
 def test_every_method_by_name(name, run, teacher, made, tmp_path, capsys):
     out = tmp_path / "student.keras"
     run(*TINY, f"--teacher={teacher}", f"--objective={name}", "--robust_share=1/4", "--trust=0.5", f"--output={out}")
     ((distiller, _),) = made
     assert (distiller.attack is None) == (name == "natural")
-    assert isinstance(distiller.objective, objectives.BY_NAME["ard" if name == "natural" else name])
+    assert isinstance(distiller.objective, objectives.KNOWN["ard" if name == "natural" else name])
     assert getattr(distiller.objective, "robust_share", 0.25) == 0.25
     assert getattr(distiller.objective, "trust", 0.5) == 0.5
     told = capsys.readouterr().out

@@ -32,7 +32,7 @@ def source(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["natural", *th.objectives.BY_NAME])
+@pytest.mark.parametrize("name", ["natural", *th.objectives.KNOWN])
 def test_every_method_by_name(name, run, source, tmp_path, capsys, monkeypatch):
     trainers = []
     monkeypatch.setattr(training, "train", lambda trainer, *_, train=training.train, **settings: (
@@ -52,7 +52,7 @@ def test_every_method_by_name(name, run, source, tmp_path, capsys, monkeypatch):
     if name == "natural":
         assert trainer.attack is None
         return
-    assert isinstance(objective, th.objectives.BY_NAME[name])
+    assert isinstance(objective, th.objectives.KNOWN[name])
     assert objective.label_smoothing == 0.1
     expected = {"beta": 2.0, "alpha": 0.25, "replays": 2, "batch_size": 64, "itself": True}
     for setting, value in expected.items():

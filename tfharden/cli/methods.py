@@ -15,7 +15,7 @@ NATURAL = "natural"
 
 def define_flags() -> None:
     """--objective and its settings."""
-    flags.DEFINE_enum("objective", "madry", [NATURAL, *th.objectives.BY_NAME], "What training minimises, and on what.")
+    flags.DEFINE_enum("objective", "madry", [NATURAL, *th.objectives.KNOWN], "What training minimises, and on what.")
     options.define_number("alpha", 0.5, "Weight of the clean loss in --objective=goodfellow.", most=1.0)
     options.define_number("beta", 6.0, "Weight of the divergence in --objective=trades and mart.")
     flags.DEFINE_integer("replays", 8, "Times that --objective=free trains on a batch.", lower_bound=1)
@@ -38,7 +38,7 @@ def trainer(model: keras.Model, source: data.Dataset, count: int) -> th.RobustMo
     given |= {
         name: FLAGS[name].value for name in ("alpha", "beta", "replays", "itself", "batch_size", "label_smoothing")
     }
-    kind = th.objectives.BY_NAME[FLAGS.objective]
+    kind = th.objectives.KNOWN[FLAGS.objective]
     objective = kind(**{field.name: given[field.name] for field in dataclasses.fields(kind) if field.name in given})
     if objective.attack is None:
         return th.RobustModel(model, attack, objective, **settings)

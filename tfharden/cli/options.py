@@ -80,11 +80,11 @@ def define_training(epochs: int) -> None:
 
 def define_model(default: str, role: str) -> None:
     """--model, --width."""
-    known = ", ".join(models.BY_NAME)
+    known = ", ".join(models.KNOWN)
     flags.DEFINE_string("model", default, f"{role}: {known}, or a .keras file to go on from.")
     flags.DEFINE_integer("width", None, "Channels of its first stage; parameters grow with the square.", lower_bound=1)
     flags.register_validator(
-        "model", lambda name: name in models.BY_NAME or name.endswith(".keras"), f"known are {known}, or a .keras file"
+        "model", lambda name: name in models.KNOWN or name.endswith(".keras"), f"known are {known}, or a .keras file"
     )
 
 
@@ -174,7 +174,7 @@ def new_or_loaded_model(source: data.Dataset) -> keras.Model:
     Raises:
         InputError: a .keras file that can't be loaded, or whose shapes don't fit the dataset.
     """
-    if FLAGS.model in models.BY_NAME:
+    if FLAGS.model in models.KNOWN:
         return models.build(FLAGS.model, source.input_shape, source.num_classes, FLAGS.width)
     model = th.load_model(FLAGS.model)
     check_fit(model, source)

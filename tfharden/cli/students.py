@@ -9,7 +9,7 @@ import tfharden as th
 from tfharden import data
 from tfharden.cli import hardening, options, schedule, strategy, teaching, temperature, training
 from tfharden.data.examples import Examples
-from tfharden.distillation.transferability import transferability
+from tfharden.distillation.teacher_transfer import transferability
 
 FLAGS = flags.FLAGS
 # Images and epochs of the natural training of a student's likeness, and images it is attacked on, for the look ahead.

@@ -14,21 +14,6 @@ from tfharden.distillation import losses, objectives
 
 FLAGS = flags.FLAGS
 NATURAL = "natural"
-# Losses by name: those on the last layer's logits, and those on pairs of layers.
-OF_LOGITS = {
-    "soft-target": losses.SoftTarget,
-    "decoupled-target": losses.DecoupledTarget,
-    "relational-distance": losses.RelationalDistance,
-    "relational-angle": losses.RelationalAngle,
-    "similarity": losses.SimilarityPreserving,
-}
-OF_FEATURES = {
-    "feature": losses.Feature,
-    "attention": losses.AttentionTransfer,
-    "relational-distance": losses.RelationalDistance,
-    "relational-angle": losses.RelationalAngle,
-    "similarity": losses.SimilarityPreserving,
-}
 
 
 def define_flags() -> None:
@@ -38,16 +23,16 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "objective",
         "ard",
-        [NATURAL, *objectives.BY_NAME],
+        [NATURAL, *objectives.KNOWN],
         "Method of robust distillation; natural for clean images only, without an attack.",
     )
     options.define_number("robust_share", 5 / 6, "Weight of attacked images in --objective=rslad and adaad.", most=1.0)
     options.define_number("trust", 0.1, "How soon --objective=iad leaves a teacher that errs; 0 for never.")
     flags.DEFINE_list(
-        "losses", ["soft-target"], f"Losses on the logits, NAME or NAME:WEIGHT; any of {', '.join(OF_LOGITS)}."
+        "losses", ["soft-target"], f"Losses on the logits, NAME or NAME:WEIGHT; any of {', '.join(losses.of_logits())}."
     )
     flags.DEFINE_list("features", ["conv3:conv3"], "Pairs student_layer:teacher_layer to compare; empty for none.")
-    flags.DEFINE_enum("feature_loss", "feature", list(OF_FEATURES), "How they are compared.")
+    flags.DEFINE_enum("feature_loss", "feature", losses.of_features(), "How they are compared.")
     options.define_number("feature_weight", 5.0, "Weight of each pair of features.")
     options.define_number("label_weight", 0.0, "Weight of the cross entropy with the labels.")
     flags.DEFINE_bool("unlabelled", False, "Leave the labels of the training images unused.")
@@ -58,7 +43,7 @@ def define_flags() -> None:
     flags.register_validator(
         "losses",
         lambda named: all(_weighed(loss) is not None for loss in named),
-        f"--losses are NAME or NAME:WEIGHT, known are {', '.join(OF_LOGITS)}",
+        f"--losses are NAME or NAME:WEIGHT, known are {', '.join(losses.of_logits())}",
     )
 
 
@@ -66,7 +51,7 @@ def _weighed(loss: str) -> tuple[str, float] | None:
     """Name and weight of one of --losses; None where it is neither."""
     name, _, weight = loss.partition(":")
     try:
-        return (name, options.number(weight or "1")) if name in OF_LOGITS else None
+        return (name, options.number(weight or "1")) if name in losses.of_logits() else None
     except ValueError:
         return None
 
@@ -98,7 +83,7 @@ def distiller(student: keras.Model, teacher: keras.Model, temperature: float, co
         InputError: flags that don't go together, layers that aren't there.
     """
     features = [
-        OF_FEATURES[FLAGS.feature_loss](*pair.split(":"), weight=FLAGS.feature_weight) for pair in FLAGS.features
+        losses.get(FLAGS.feature_loss, *pair.split(":"), weight=FLAGS.feature_weight) for pair in FLAGS.features
     ]
     return th.Distiller(
         student,
@@ -114,14 +99,14 @@ def distiller(student: keras.Model, teacher: keras.Model, temperature: float, co
 def _losses(temperature: float) -> list[keras.distillation.DistillationLoss]:
     made = []
     for name, weight in map(_weighed, FLAGS.losses):
-        kind = OF_LOGITS[name]
+        kind = losses.KNOWN[name]
         tempered = "temperature" in {field.name for field in dataclasses.fields(kind)}
         made.append(kind(weight=weight, **({"temperature": temperature} if tempered else {})))
     return made
 
 
 def _objective() -> objectives.DistillationObjective:
-    kind = objectives.BY_NAME["ard" if FLAGS.objective == NATURAL else FLAGS.objective]
+    kind = objectives.KNOWN["ard" if FLAGS.objective == NATURAL else FLAGS.objective]
     given = {"robust_share": FLAGS.robust_share, "trust": FLAGS.trust}
     return kind(**{field.name: given[field.name] for field in dataclasses.fields(kind) if field.name in given})
 
