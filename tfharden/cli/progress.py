@@ -1,4 +1,4 @@
-"""One line on stderr that shows how far a piece of work has come and how long it took."""
+"""Progress of work, as one line on stderr: how far it has come and how long it took."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""--strategy: the replicas that train together, on one machine or on several."""
+"""Replicas that train together, on one machine or on several: --strategy."""
 
 import contextlib
 import json
@@ -7,43 +7,29 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
-from absl import flags
 
 import tfharden as th
+from tfharden.cli.config import MULTIWORKER, NO_STRATEGY, TrainingConfig
 
-FLAGS = flags.FLAGS
-
-NONE, MIRRORED, MULTIWORKER = "none", "mirrored", "multiworker"
 EXAMPLE = '{"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", "index": 0}}'
 
 
-def define_flags() -> None:
-    """--strategy."""
-    flags.DEFINE_enum(
-        "strategy",
-        NONE,
-        [NONE, MIRRORED, MULTIWORKER],
-        "What shares each batch: nothing, the GPUs of this machine (mirrored), or several workers that all run this "
-        "command (multiworker); these find each other by the environment variable TF_CONFIG, and the first writes.",
-    )
-
-
-def is_chief() -> bool:
+def is_chief(config: TrainingConfig) -> bool:
     """Whether this process writes the outputs: the chief if there is one, or else the first worker.
 
     Raises:
         InputError: TF_CONFIG is not what --strategy=multiworker needs.
     """
-    if FLAGS.strategy != MULTIWORKER:
+    if config.strategy != MULTIWORKER:
         return True
-    config = _tf_config()
-    kind, index = config["task"]["type"], config["task"]["index"]
-    return kind == "chief" or ("chief" not in config["cluster"] and index == 0)
+    cluster = _tf_config()
+    kind, index = cluster["task"]["type"], cluster["task"]["index"]
+    return kind == "chief" or ("chief" not in cluster["cluster"] and index == 0)
 
 
 @contextlib.contextmanager
-def scope() -> Iterator[None]:
-    """The scope of what --strategy says; who isn't the chief is silent in it, but for the exceptions that leave it.
+def scope(config: TrainingConfig) -> Iterator[None]:
+    """The scope of --strategy; a worker that isn't the chief is silent in it, but for exceptions that leave it.
 
     It has to be entered before anything is computed: TensorFlow refuses to find other workers later.
 
@@ -51,16 +37,16 @@ def scope() -> Iterator[None]:
         InputError: TF_CONFIG is not what --strategy=multiworker needs, a --batch_size that replicas can't share evenly.
     """
     with contextlib.ExitStack() as stack:
-        if FLAGS.strategy != NONE:
-            if not is_chief():
+        if config.strategy != NO_STRATEGY:
+            if not is_chief(config):
                 nowhere = stack.enter_context(open(os.devnull, "w"))
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
                 stack.enter_context(contextlib.redirect_stderr(nowhere))
-            several = FLAGS.strategy == MULTIWORKER
+            several = config.strategy == MULTIWORKER
             strategy = tf.distribute.MultiWorkerMirroredStrategy() if several else tf.distribute.MirroredStrategy()
             replicas = strategy.num_replicas_in_sync
-            if FLAGS.batch_size % replicas:
-                raise th.InputError(f"--batch_size={FLAGS.batch_size} has to be a multiple of the {replicas} replicas")
+            if config.batch_size % replicas:
+                raise th.InputError(f"--batch_size={config.batch_size} has to be a multiple of the {replicas} replicas")
             stack.enter_context(strategy.scope())
         yield
 

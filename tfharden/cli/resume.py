@@ -1,9 +1,8 @@
-"""Work in stages that survives a kill: what is finished is not done again while all that it rests on is the same."""
+"""Stages of work that survive a kill: a finished stage is not done again while its settings and inputs are the same."""
 
 import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import pathlib
 import shutil
@@ -11,43 +10,42 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tfharden import _io
+from tfharden import _io, _text
 from tfharden.errors import InputError
 
 # A stage is done again when one of these has another version.
 PACKAGES = ("tfharden", "tensorflow", "keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
 MARKER = "stages.json"
-# Folder within an output in the making, with notes from which the same command goes on after a kill.
+# Folder within an output in the making, with checkpoints from which the same command goes on after a kill.
 UNFINISHED = ".tfharden-unfinished"
 
 
 @contextlib.contextmanager
 def unfinished(folder: _io.Path) -> Iterator[pathlib.Path]:
-    """Yields the place inside `folder` for notes on what is half done; they go when the block ends without an error."""
-    notes = pathlib.Path(folder) / UNFINISHED
-    yield notes
-    shutil.rmtree(notes, ignore_errors=True)
+    """Yields the place inside `folder` for checkpoints; they are removed when the block ends without an error."""
+    checkpoints = pathlib.Path(folder) / UNFINISHED
+    yield checkpoints
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def resumable(folder: _io.Path, settings: Mapping[str, Any]) -> Iterator[pathlib.Path]:
-    """Yields a folder for notes from which the same work goes on after a kill; they go when it ends without an error.
+    """Yields a folder for checkpoints of the same work; it is removed when the block ends without an error.
 
-    Notes that were made from other settings, or by other versions, are thrown away.
+    Checkpoints of other settings, or by other versions, are thrown away.
     """
-    notes = pathlib.Path(folder)
-    record = notes / MARKER
+    checkpoints = pathlib.Path(folder)
+    record = checkpoints / MARKER
     if not record.is_file() or record.read_text(encoding="utf-8") != _key(settings):
-        shutil.rmtree(notes, ignore_errors=True)
+        shutil.rmtree(checkpoints, ignore_errors=True)
         _io.write_text(record, _key(settings))
-    yield notes
-    shutil.rmtree(notes, ignore_errors=True)
+    yield checkpoints
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _key(settings: Mapping[str, Any]) -> str:
     """SHA-256 of settings and versions."""
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    told = json.dumps({"settings": settings, "versions": versions}, sort_keys=True, default=str)
+    told = json.dumps({"settings": settings, "versions": _text.versions(PACKAGES)}, sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The choice of a temperature: short trainings, and what each is worth on images that were held out."""
+"""Choice of a temperature: short trainings, each measured on images that were held out."""
 
 import json
 import pathlib
@@ -10,15 +10,14 @@ import matplotlib.figure
 import numpy as np
 
 import tfharden as th
-from tfharden import _io
-from tfharden.data.examples import Examples
+from tfharden import _io, _text
 
 # Steps of the PGD that held-out images are attacked with.
-STEPS = 20
+PGD_STEPS = 20
 
 
 class Trial(NamedTuple):
-    """What a short training at one temperature came to.
+    """Result of a short training at one temperature.
 
     Attributes:
         temperature: of the soft targets.
@@ -34,17 +33,17 @@ class Trial(NamedTuple):
 def sweep(
     train: Callable[[float], keras.Model],
     temperatures: Sequence[float],
-    held_out: Examples,
+    held_out: th.data.Examples,
     threat: th.Threat,
     checkpoint: pathlib.Path,
 ) -> list[Trial]:
-    """Trains a student at each temperature and measures it; trials that `notes` knows are not made again."""
+    """Trains a student at each temperature and measures it; trials that the checkpoint knows are not made again."""
     record = checkpoint / "temperatures.json"
     known = [Trial(*trial) for trial in json.loads(record.read_text())] if record.is_file() else []
     x, y = held_out
     for temperature in temperatures[len(known) :]:
         classifier = th.KerasClassifier(train(temperature), bounds=threat.bounds)
-        robust = th.attacks.PGD(threat, steps=STEPS)(classifier, x, y).robust_accuracy
+        robust = th.attacks.PGD(threat, steps=PGD_STEPS)(classifier, x, y).robust_accuracy
         known.append(Trial(temperature, float(np.mean(classifier.predict(x) == y)), float(robust)))
         _io.write_text(record, json.dumps(known))
     return known
@@ -58,10 +57,10 @@ def best(trials: Sequence[Trial], by: str) -> Trial:
 
 def table(trials: Sequence[Trial], chosen: Trial) -> str:
     """The trials as lines of text."""
-    lines = ["temperature   clean %  robust %"]
-    for trial in trials:
-        mark = " <" if trial is chosen else ""
-        lines.append(f"{trial.temperature:>11g}  {100 * trial.clean:>8.1f}  {100 * trial.robust:>8.1f}{mark}")
+    rows = [["temperature", "clean %", "robust %"]]
+    rows += [[f"{trial.temperature:g}", f"{100 * trial.clean:.1f}", f"{100 * trial.robust:.1f}"] for trial in trials]
+    lines = _text.aligned(rows, left=0).splitlines()
+    lines[1 + trials.index(chosen)] += " <"
     return "\n".join(lines)
 
 
