@@ -96,7 +96,7 @@ def _logit_loss(name: str, weight: float, temperature: float) -> keras.distillat
     return kind(weight=weight, **({"temperature": temperature} if tempered else {}))
 
 
-def _examples(
+def training_examples(
     config: Config, teacher: keras.Model, examples: th.data.Examples, bounds: tuple[float, float]
 ) -> tuple[np.ndarray, object]:
     """Training images, and what the student learns from: labels, none, or the teacher's kept answers.
@@ -124,7 +124,7 @@ def _train(
     teacher = load_teacher(config, dataset, temperature)
     training.train(
         distiller(config, student, teacher, temperature, len(examples[1])),
-        _examples(config, teacher, examples, dataset.bounds),
+        training_examples(config, teacher, examples, dataset.bounds),
         f"distil {student.name}",
         callbacks=[training.backup(checkpoint)],
         **training.settings(config),

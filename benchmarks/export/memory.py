@@ -1,6 +1,6 @@
-"""Memory of a process that converts again and again, by one way: a part of exports.py, which starts it.
+"""Memory of a process that converts again and again, by one way: a part of benchmarks.export, which starts it.
 
-    python benchmarks/export_memory.py WAY MODEL RECIPE COUNTS
+    python -m benchmarks.export.memory WAY MODEL RECIPE COUNTS
 
 Prints, as JSON, the megabytes that are resident after so many conversions each, and the most there ever were.
 """

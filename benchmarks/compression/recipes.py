@@ -1,9 +1,9 @@
-"""The recipes of benchmarks/compression.py: a hardened student, and what tfharden-compress makes of it."""
+"""The recipes of benchmarks.compression: a hardened student, and what tfharden-compress makes of it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from recipes import Recipe, flags
+from benchmarks.common.recipe_table import Recipe, flags
 
 _COMMON = {"batch_size": 128, "attack_steps": 3, "average": 0.995}
 _MOVED = {"rotation": 8.6, "zoom": 0.08, "shear": 0.1, "shift": 0.036, "contrast": 1.5}

@@ -1,6 +1,6 @@
 """Twins of .tflite files: how exact they are, what their gradients cost, and Square on the file itself against ART's.
 
-    python benchmarks/tflite.py [--part=exactness|gradient|square] [--models=FOLDER] [--data=digits]
+    python -m benchmarks.tflite [--part=exactness|gradient|square] [--models=FOLDER] [--data=digits]
 
 All parts by default, of which Square needs the extra `bench`. Writes benchmarks/results/tflite.md, with the parts of
 this run.
@@ -12,11 +12,10 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tables
-import tflite_exactness
-import tflite_gradient
-import tflite_square
 from absl import app, flags
+
+from benchmarks.common import tables
+from benchmarks.tflite import exactness, gradient, square
 
 FLAGS = flags.FLAGS
 PARTS = ("exactness", "gradient", "square")
@@ -37,7 +36,7 @@ def main(argv: list[str]) -> None:
     """The chosen parts in one file."""
     del argv
     dataset = tables.dataset(FLAGS.data)
-    command = " ".join(["benchmarks/tflite.py", *(f"--part={part}" for part in FLAGS.part), f"--data={FLAGS.data}"])
+    command = " ".join(["-m benchmarks.tflite", *(f"--part={part}" for part in FLAGS.part), f"--data={FLAGS.data}"])
     if FLAGS.models:
         command += f" --models={FLAGS.models}"
     command += "" if FLAGS.mobilenet else " --nomobilenet"
@@ -46,11 +45,11 @@ def main(argv: list[str]) -> None:
         if "exactness" in FLAGS.part:
             given = sorted(pathlib.Path(FLAGS.models).glob("*.tflite")) if FLAGS.models else []
             made = pathlib.Path(folder)
-            lines += tflite_exactness.part(dataset, given, made, FLAGS.images, SEED, mobilenet=FLAGS.mobilenet)
+            lines += exactness.part(dataset, given, made, FLAGS.images, SEED, mobilenet=FLAGS.mobilenet)
         if "gradient" in FLAGS.part:
-            lines += tflite_gradient.part(FLAGS.rounds, SEED)
+            lines += gradient.part(FLAGS.rounds, SEED)
         if "square" in FLAGS.part:
-            lines += tflite_square.part(dataset, FLAGS.images, FLAGS.queries, FLAGS.rounds, SEED)
+            lines += square.part(dataset, FLAGS.images, FLAGS.queries, FLAGS.rounds, SEED)
     tables.write("tflite.md", lines)
 
 

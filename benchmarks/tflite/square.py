@@ -4,10 +4,10 @@ import statistics
 import time
 
 import numpy as np
-import tables
-import tflite_exactness
 
 import tfharden as th
+from benchmarks.common import tables
+from benchmarks.tflite import exactness
 from tfharden import tflite
 
 EPSILON, WIDTH = 0.1, 16
@@ -33,7 +33,7 @@ def part(dataset: th.data.Dataset, images: int, queries: int, rounds: int, seed:
     """The table."""
     import peers  # noqa: PLC0415 - optional: it needs what the extra `bench` installs
 
-    model = tflite_exactness.trained("cnn", dataset, seed, WIDTH)
+    model = exactness.trained("cnn", dataset, seed, WIDTH)
     file = th.export.to_tflite(model, "int8", dataset.train[0], least_agreement=0).file
     classifier = th.TFLiteClassifier(file, threads=1)
     clock = Clock(classifier.runtime)

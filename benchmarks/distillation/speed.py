@@ -1,13 +1,13 @@
-"""Distillation beside its floor and beside keras.distillation: the speed part of benchmarks/distillation.py."""
+"""Distillation beside its floor and beside keras.distillation: the speed part of benchmarks.distillation."""
 
 import tempfile
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
-import turns
 
 import tfharden as th
+from benchmarks.common import turns
 from tfharden import losses
 from tfharden.data.examples import Examples
 from tfharden.hardening import untuned

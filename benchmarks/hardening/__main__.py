@@ -1,8 +1,8 @@
 """Adversarial training: its speed beside ART's, and what each method gives on MNIST and Fashion-MNIST, per minute.
 
-    python benchmarks/hardening.py --part=speed --data=MNIST.npz
-    python benchmarks/hardening.py --part=mnist --data=MNIST.npz
-    python benchmarks/hardening.py --part=fashion_mnist --data=fashion_mnist
+    python -m benchmarks.hardening --part=speed --data=MNIST.npz
+    python -m benchmarks.hardening --part=mnist --data=MNIST.npz
+    python -m benchmarks.hardening --part=fashion_mnist --data=fashion_mnist
 
 Each model is trained by the command that its row stands for, in a process of its own (`--rows` picks some of them), and
 kept with its figures in saved_models/benchmark/, so that a benchmark that was killed goes on. Each part writes a table
@@ -14,13 +14,13 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import recipes
-import tables
-import training_speed
 from absl import app, flags
-from hardening_recipes import RECIPES
 
 import tfharden as th
+from benchmarks.common import recipe_table as recipes
+from benchmarks.common import tables
+from benchmarks.hardening import speed as training_speed
+from benchmarks.hardening.recipes import RECIPES
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("part", None, ["speed", *RECIPES], "Which table to make.", required=True)
@@ -35,7 +35,7 @@ SEED = 0
 
 
 def header(what: str) -> list[str]:
-    command = f"benchmarks/hardening.py --part={FLAGS.part} --data={FLAGS.data}"
+    command = f"-m benchmarks.hardening --part={FLAGS.part} --data={FLAGS.data}"
     return tables.header(what, command, (*tables.PACKAGES, "adversarial-robustness-toolbox"))
 
 

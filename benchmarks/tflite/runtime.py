@@ -1,6 +1,6 @@
 """Images per second of `Runtime` and of a bare interpreter loop, in one run, on small models and any that are given.
 
-    python benchmarks/runtime.py [FILE.tflite ...]
+    python -m benchmarks.tflite.runtime [FILE.tflite ...]
 
 Writes benchmarks/results/runtime.md. Without files, it takes those in ../shared/models, if there are any.
 """
@@ -21,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfharden import _io, export, models, tflite
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "runtime.md"
 THREADS = (1, 2)
 ROUNDS = 9
@@ -121,7 +121,7 @@ def main() -> None:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("ai-edge-litert", "numpy"))
     report = f"""# Throughput of `tflite.Runtime`
 
-{datetime.date.today()}, `python benchmarks/runtime.py`, Python {platform.python_version()}, {versions},
+{datetime.date.today()}, `python -m benchmarks.tflite.runtime`, Python {platform.python_version()}, {versions},
 XNNPACK kernels. Images per second on stored inputs, medians of {ROUNDS} interleaved rounds. The bare loop runs
 `set_tensor`, `invoke`, `get_tensor` image by image, with one interpreter a thread.
 

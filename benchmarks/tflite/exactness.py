@@ -4,12 +4,12 @@ import pathlib
 import warnings
 from collections.abc import Iterator
 
-import exports
 import keras
 import numpy as np
-import tables
 
 import tfharden as th
+from benchmarks.common import tables
+from benchmarks.export import networks
 from tfharden import tflite
 from tfharden.errors import InputError
 from tfharden.tflite.twin import twin as twins
@@ -67,13 +67,15 @@ def _small(dataset: th.data.Dataset, folder: pathlib.Path, seed: int) -> Iterato
 
 
 def _mobilenet(folder: pathlib.Path, seed: int) -> pathlib.Path:
-    make, bounds = exports.NETWORKS["MobileNetV2"]
+    make, bounds = networks.NETWORKS["MobileNetV2"]
     keras.utils.set_random_seed(seed)
-    shape = (exports.SIZE, exports.SIZE, 3)
-    x = exports.images(bounds)
-    model = exports.awake(make(weights=None, input_shape=shape, classes=exports.CLASSES), x[: exports.CALIBRATION])
+    shape = (networks.SIZE, networks.SIZE, 3)
+    x = networks.images(bounds)
+    model = networks.set_batch_statistics(
+        make(weights=None, input_shape=shape, classes=networks.CLASSES), x[: networks.CALIBRATION]
+    )
     path = folder / "MobileNetV2_int8.tflite"
-    th.export.to_tflite(model, "int8", x[: exports.CALIBRATION], bounds, least_agreement=0).save(path)
+    th.export.to_tflite(model, "int8", x[: networks.CALIBRATION], bounds, least_agreement=0).save(path)
     return path
 
 

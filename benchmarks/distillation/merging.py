@@ -4,9 +4,9 @@ import json
 
 import keras
 import numpy as np
-from recipes import FIGURES
 
 import tfharden as th
+from benchmarks.common.recipe_table import FIGURES
 from tfharden import _io
 from tfharden.data.examples import Examples
 from tfharden.hardening import shuffled

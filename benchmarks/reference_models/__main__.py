@@ -1,7 +1,7 @@
 """Puts a model that a benchmark made into saved_models/reference/, with a card.
 
-    python benchmarks/reference_models.py --part=mnist --row=best --name=mnist_linf --data=MNIST.npz
-    python benchmarks/reference_models.py --benchmark=distillation --part=mnist --row=ard --name=mnist_linf_student \
+    python -m benchmarks.reference_models --part=mnist --row=best --name=mnist_linf --data=MNIST.npz
+    python -m benchmarks.reference_models --benchmark=distillation --part=mnist --row=ard --name=mnist_linf_student \
         --data=MNIST.npz
 
 The card's figures are those of `tfharden-evaluate`, whose command stands in it.
@@ -17,12 +17,12 @@ import subprocess
 import sys
 import tempfile
 
-import tables
 from absl import app, flags
-from distillation_recipes import RECIPES as STUDENTS
-from hardening_recipes import RECIPES as HARDENED
-from recipes import FIGURES, Recipe, Table
 
+from benchmarks.common import tables
+from benchmarks.common.recipe_table import FIGURES, Recipe, Table
+from benchmarks.distillation.recipes import RECIPES as STUDENTS
+from benchmarks.hardening.recipes import RECIPES as HARDENED
 from tfharden import _io
 
 # Recipes, and what the names of their folders begin with.

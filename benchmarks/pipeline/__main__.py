@@ -1,6 +1,6 @@
 """The README's pipeline over several seeds, its Keras models attacked by a second library as well.
 
-python benchmarks/pipeline.py --seeds=0,1,2
+python -m benchmarks.pipeline --seeds=0,1,2
 
 Each seed draws its own split, first weights and attacks. Foolbox's PGD gets the steps, step size and restarts of ours.
 """
@@ -115,7 +115,7 @@ def main(argv: list[str]) -> None:
     lines = [
         "# The pipeline over seeds",
         "",
-        f"{datetime.date.today()}, `python benchmarks/pipeline.py --seeds={','.join(FLAGS.seeds)}`; {versions}; "
+        f"{datetime.date.today()}, `python -m benchmarks.pipeline --seeds={','.join(FLAGS.seeds)}`; {versions}; "
         f"{platform.machine()}, {os.cpu_count()} cores.",
         "",
         "Linf, epsilon 0.15, digits, 400 stratified test images, the two iterated attacks with 5 restarts. Files are",

@@ -1,6 +1,6 @@
 """Export of three well-known networks, and memory over many exports in one process.
 
-    python benchmarks/exports.py
+    python -m benchmarks.export
 
 Writes benchmarks/results/exports.md. Weights are random, so nothing is downloaded; what a file costs and how far it is
 from its source doesn't need training, while how often it predicts another class does.
@@ -12,22 +12,15 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 
-import export_memory
 import keras
 import numpy as np
-import tables
 
 import tfharden as th
+from benchmarks.common import tables
+from benchmarks.export import memory as export_memory
+from benchmarks.export.networks import CALIBRATION, CLASSES, NETWORKS, PROBES, SIZE, images, set_batch_statistics
 
-SIZE, CLASSES, CALIBRATION, PROBES = 96, 10, 64, 100
-# Makers, and the range of what each takes: the network itself scales nothing, or all that it needs.
-NETWORKS: dict[str, tuple[Callable[..., keras.Model], tuple[float, float]]] = {
-    "MobileNetV2": (keras.applications.MobileNetV2, (-1.0, 1.0)),
-    "EfficientNetB0": (keras.applications.EfficientNetB0, (0.0, 255.0)),
-    "ResNet50V2": (keras.applications.ResNet50V2, (-1.0, 1.0)),
-}
 # Way, model, recipe.
 MEMORY = (
     ("exported", "cnn", "int8"),
@@ -38,22 +31,6 @@ MEMORY = (
 )
 # Conversions after which memory is measured. Caches of TensorFlow's own fill during the first ones.
 COUNTS = {"cnn": (1, 10, 30, 60), "mlp": (1, 10, 20, 30)}
-
-
-def images(bounds: tuple[float, float]) -> np.ndarray:
-    """Digits, enlarged and in three equal channels, in the range of the network's input."""
-    x = th.data.load("digits").train[0][: CALIBRATION + PROBES]
-    x = np.kron(x, np.ones((1, SIZE // 8, SIZE // 8, 3), np.float32))
-    return bounds[0] + (bounds[1] - bounds[0]) * x
-
-
-def awake(model: keras.Model, x: np.ndarray) -> keras.Model:
-    """The network with statistics of images in its batch normalisation; without, values fade from layer to layer."""
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    model(x, training=True)
-    return model
 
 
 def attempt(model: keras.Model, x: np.ndarray, bounds: tuple[float, float]) -> str:
@@ -72,7 +49,7 @@ def network(name: str) -> tuple[list[str], str]:
     keras.utils.set_random_seed(0)
     model, x = make(weights=None, input_shape=(SIZE, SIZE, 3), classes=CLASSES), images(bounds)
     initial = attempt(model, x, bounds)
-    awake(model, x[:CALIBRATION])
+    set_batch_statistics(model, x[:CALIBRATION])
     calibration, probes = x[:CALIBRATION], x[CALIBRATION:]
     files, seconds = {}, {}
     for recipe in ("float32", "int8"):
@@ -102,7 +79,7 @@ def network(name: str) -> tuple[list[str], str]:
 def memory(way: str, model: str, recipe: str) -> list[str]:
     """A row: a process of its own converts the model again and again."""
     counts = COUNTS[model]
-    command = [sys.executable, export_memory.__file__, way, model, recipe, ",".join(map(str, counts))]
+    command = [sys.executable, "-m", "benchmarks.export.memory", way, model, recipe, ",".join(map(str, counts))]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     found = json.loads(done.stdout.splitlines()[-1])
@@ -125,7 +102,7 @@ def main() -> None:
     memory_head = ("way", "model, MB of weights", "recipe", "after the first: MB", "then: MB", "then: MB", "last: MB",
                    "MB a conversion", "most MB")  # fmt: skip
     lines = tables.header(
-        "Exports", "benchmarks/exports.py", ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
+        "Exports", "-m benchmarks.export", ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
     )
     lines += [
         "## Networks of keras.applications",

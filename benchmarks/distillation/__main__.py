@@ -1,9 +1,9 @@
 """Distillation: its speed beside keras.distillation's, what students of one size learn from one teacher, and merging.
 
-    python benchmarks/distillation.py --part=speed --data=MNIST.npz
-    python benchmarks/distillation.py --part=mnist --data=MNIST.npz
-    python benchmarks/distillation.py --part=fashion_mnist --data=fashion_mnist
-    python benchmarks/distillation.py --part=merging --data=MNIST.npz --other=fashion_mnist
+    python -m benchmarks.distillation --part=speed --data=MNIST.npz
+    python -m benchmarks.distillation --part=mnist --data=MNIST.npz
+    python -m benchmarks.distillation --part=fashion_mnist --data=fashion_mnist
+    python -m benchmarks.distillation --part=merging --data=MNIST.npz --other=fashion_mnist
 
 Models are trained by the commands that the rows stand for and kept with their figures in saved_models/benchmark/, so
 that a benchmark that was killed goes on. Each part writes a table to benchmarks/results/.
@@ -17,15 +17,15 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import distillation_speed
-import merging
 import numpy as np
-import recipes
-import tables
 from absl import app, flags
-from distillation_recipes import RECIPES
 
 import tfharden as th
+from benchmarks.common import recipe_table as recipes
+from benchmarks.common import tables
+from benchmarks.distillation import merging
+from benchmarks.distillation import speed as distillation_speed
+from benchmarks.distillation.recipes import RECIPES
 from tfharden.tflite import Runtime
 
 FLAGS = flags.FLAGS
@@ -44,7 +44,7 @@ ATTACKS = {"pgd": "PGD-40", "apgd-ce": "APGD-CE", "apgd-dlr-t": "APGD-DLR-T"}
 
 
 def header(what: str) -> list[str]:
-    return tables.header(what, f"benchmarks/distillation.py --part={FLAGS.part} --data={FLAGS.data}")
+    return tables.header(what, f"-m benchmarks.distillation --part={FLAGS.part} --data={FLAGS.data}")
 
 
 def speed() -> list[str]:

@@ -103,10 +103,3 @@ def to_nchw(images: np.ndarray) -> torch.Tensor:
 def to_nhwc(images: torch.Tensor) -> np.ndarray:
     """NCHW images as a contiguous NHWC array."""
     return np.ascontiguousarray(images.detach().cpu().numpy().transpose(0, 2, 3, 1))
-
-
-def disagreement(model: keras.Model, images: np.ndarray) -> float:
-    """Largest difference between the logits of a Keras model and of its twin."""
-    with torch.no_grad():
-        twin = torch_twin(model)(to_nchw(images)).numpy()
-    return float(np.abs(model(images, training=False).numpy() - twin).max())

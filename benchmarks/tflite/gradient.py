@@ -3,13 +3,12 @@
 import statistics
 from collections.abc import Callable
 
-import exports
 import numpy as np
-import tables
 import tensorflow as tf
-import turns
 
 import tfharden as th
+from benchmarks.common import tables, turns
+from benchmarks.export import networks
 from tfharden import losses, tflite
 
 SHAPE, CLASSES, BATCH = (28, 28, 1), 10, 128
@@ -29,7 +28,9 @@ def part(rounds: int, seed: int) -> list[str]:
     for name, width in NETWORKS:
         random = np.random.default_rng(seed)
         calibration = random.random((64, *SHAPE), np.float32)
-        model = exports.awake(th.models.build(name, SHAPE, CLASSES, width=width, seed=seed), calibration)
+        model = networks.set_batch_statistics(
+            th.models.build(name, SHAPE, CLASSES, width=width, seed=seed), calibration
+        )
         file = th.export.to_tflite(model, "int8", calibration, least_agreement=0).file
         images = tf.constant(random.random((BATCH, *SHAPE), np.float32))
         labels = tf.constant(random.integers(0, CLASSES, BATCH))

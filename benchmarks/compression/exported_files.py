@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from compression_recipes import File
-from recipes import Table
 
 import tfharden as th
+from benchmarks.common.recipe_table import Table
+from benchmarks.compression.recipes import File
 from tfharden import _io
 from tfharden.export.mcu import arena
 from tfharden.tflite import TFLiteFile

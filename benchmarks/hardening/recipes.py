@@ -1,6 +1,6 @@
-"""The recipes of benchmarks/hardening.py: flags of tfharden-harden, and what their rows are called."""
+"""The recipes of benchmarks.hardening: flags of tfharden-harden, and what their rows are called."""
 
-from recipes import Recipe, flags
+from benchmarks.common.recipe_table import Recipe, flags
 
 # MNIST, Linf 0.3. Trained a little beyond the radius, since what is trained on is weaker than what is attacked with.
 _MNIST = {"epsilon": 0.31, "batch_size": 128, "learning_rate": 2e-3, "average": 0.999, "ramp_epochs": 2}

@@ -1,7 +1,7 @@
 """A hardened student as a file, by every way of making it smaller: accuracy, attacks on the file, size, speed, memory.
 
-    python benchmarks/compression.py --part=mnist --data=MNIST.npz
-    python benchmarks/compression.py --part=fashion_mnist --data=fashion_mnist
+    python -m benchmarks.compression --part=mnist --data=MNIST.npz
+    python -m benchmarks.compression --part=fashion_mnist --data=fashion_mnist
 
 Models are trained by the commands below the table and kept in saved_models/benchmark/, figures of files in
 benchmarks/results/figures/, so that a benchmark that was killed goes on. Each part writes a table to
@@ -13,13 +13,13 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import exported_files
-import recipes
-import tables
 from absl import app, flags
-from compression_recipes import FILES, RECIPES
 
 import tfharden as th
+from benchmarks.common import recipe_table as recipes
+from benchmarks.common import tables
+from benchmarks.compression import exported_files
+from benchmarks.compression.recipes import FILES, RECIPES
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("part", None, list(RECIPES), "Which table to make.", required=True)
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
     epsilon = chosen["student"].epsilon
     bench = exported_files.Bench(dataset, th.Linf(epsilon), FLAGS.images, SEED)
     found = [bench.figures(file, models) for file in FILES]
-    command = f"benchmarks/compression.py --part={FLAGS.part} --data={FLAGS.data}"
+    command = f"-m benchmarks.compression --part={FLAGS.part} --data={FLAGS.data}"
     lines = [
         *tables.header(f"Compression of a hardened student, {FLAGS.part}", command, exported_files.PACKAGES),
         f"{found[0]['parameters']:,} parameters, Linf {epsilon:g}. Clean accuracy on all {len(dataset.test[1]):,} test "

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 import torch
-from torch_twin import to_nchw, to_nhwc
+
+from benchmarks.attacks.torch_twin import to_nchw, to_nhwc
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 MEMBERS = (*STANDARD, "apgd-dlr", "fab")

@@ -1,6 +1,6 @@
 """Attacks against their peers, on MNIST: speed, strength, AutoAttack and memory, in one run.
 
-    python benchmarks/attacks.py --data=MNIST.npz [--autoattack=CHECKOUT]
+    python -m benchmarks.attacks --data=MNIST.npz [--autoattack=CHECKOUT]
 
 Peers are those of the extra `bench`; the original AutoAttack is not on PyPI, so a checkout of it is named. Writes
 benchmarks/results/attacks.md. The two networks are trained at the first run and kept in saved_models/benchmark/.
@@ -22,15 +22,15 @@ from collections.abc import Callable
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-import mnist_models
 import numpy as np
-import peers
 import tensorflow as tf
 import torch
 from absl import app, flags
-from torch_twin import torch_twin
 
 import tfharden as th
+from benchmarks.attacks import peers
+from benchmarks.attacks.torch_twin import torch_twin
+from benchmarks.common import mnist_models
 from tfharden import _io, attacks, losses
 from tfharden.data.examples import Examples
 
@@ -207,7 +207,14 @@ def memory() -> list[Row]:
     """Peak of memory of processes that attack more and more images."""
     rows = []
     for count in (1000, 10_000):
-        command = [sys.executable, __file__, f"--data={FLAGS.data}", f"--models={FLAGS.models}", f"--memory_of={count}"]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.attacks",
+            f"--data={FLAGS.data}",
+            f"--models={FLAGS.models}",
+            f"--memory_of={count}",
+        ]
         peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
         rows.append([str(count), peak])
         print(rows[-1], flush=True)
@@ -259,7 +266,7 @@ def main(_: list[str]) -> None:
     parameters = models["natural"].count_params()
     text = f"""# Attacks and their peers
 
-`python benchmarks/attacks.py --data=MNIST.npz{original}`, {datetime.date.today()}, {os.cpu_count()} cores,
+`python -m benchmarks.attacks --data=MNIST.npz{original}`, {datetime.date.today()}, {os.cpu_count()} cores,
 {platform.platform(terse=True)}, {versions}.
 
 MNIST, {FLAGS.images} test images, Linf {EPSILON}, seed 0. Network of Wong et al. (2020), {parameters:,} parameters:

@@ -1,14 +1,14 @@
-"""PGD-7 training beside its floor and beside ART's trainer: the speed part of benchmarks/hardening.py."""
+"""PGD-7 training beside its floor and beside ART's trainer: the speed part of benchmarks.hardening."""
 
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
-import turns
 from keras import layers
 
 import tfharden as th
+from benchmarks.common import turns
 from tfharden import losses
 from tfharden.data.examples import Examples
 from tfharden.hardening import untuned

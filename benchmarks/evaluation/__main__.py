@@ -1,6 +1,6 @@
 """Memory of `tfharden-evaluate` by the number of images, each in a process of its own.
 
-python benchmarks/evaluation_memory.py --data=fashion_mnist
+python -m benchmarks.evaluation --data=fashion_mnist
 
 The model is a small MLP, or else 60,000 images would take an hour; what is kept of an image doesn't depend on it.
 """
@@ -15,8 +15,9 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import tables
 from absl import app, flags
+
+from benchmarks.common import tables
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Dataset, as the tools' --dataset names it, or MNIST as an .npz.", required=True)
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> None:
             rows.append([f"{count:,}", f"{most:,.0f}", f"{count * size:,.0f}", f"{seconds:.0f}"])
             print(rows[-1], flush=True)
     lines = [
-        *tables.header("Memory of an evaluation", f"benchmarks/evaluation_memory.py --data={FLAGS.data}"),
+        *tables.header("Memory of an evaluation", f"-m benchmarks.evaluation --data={FLAGS.data}"),
         f"`tfharden-evaluate {' '.join(SETTINGS)}`, Linf {FLAGS.epsilon:g}, of what",
         f"`tfharden-harden {' '.join(TRAINING)}` makes, in a process of its own for each row; all",
         f"read the same file of {len(y):,} images, {len(y) * size:,.0f} MB as float32. The most that was resident.",

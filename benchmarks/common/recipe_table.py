@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import mnist_models
 import numpy as np
-import tables
 
 import tfharden as th
+from benchmarks.common import mnist_models, tables
 from tfharden import _io, attacks
 from tfharden.data.examples import Examples
 

@@ -1,4 +1,4 @@
-"""The recipes of benchmarks/distillation.py: a teacher, and students of one size by each method.
+"""The recipes of benchmarks.distillation: a teacher, and students of one size by each method.
 
 Students of one table spend about as many gradients an image: K of the attack and those of the update, in student's
 passes. K is 3; of an epoch ARD and Madry take 4, RSLAD and IAD 5, AdaAD 7 (its attack goes through the teacher too).
@@ -6,7 +6,7 @@ passes. K is 3; of an epoch ARD and Madry take 4, RSLAD and IAD 5, AdaAD 7 (its 
 
 from collections.abc import Collection, Mapping
 
-from recipes import Recipe, flags
+from benchmarks.common.recipe_table import Recipe, flags
 
 _EPOCHS_OF_20 = {"natural": 5, "madry": 5, "ard": 5, "ard_labels": 5, "rslad": 4, "iad": 4, "adaad": 3}
 # Of the objective that a row's name begins with.
