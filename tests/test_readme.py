@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from tfharden import attacks
-from tfharden.cli import teaching
+from tfharden.cli import choices
 from tfharden.distillation import objectives as distillation
 from tfharden.hardening import objectives
 
@@ -48,5 +48,11 @@ def test_figures_are_those_of_the_benchmarks():
 
 
 def test_every_attack_method_and_loss_is_named():
-    names = (*attacks.BY_NAME, *objectives.BY_NAME, *distillation.BY_NAME, *teaching.OF_LOGITS, *teaching.OF_FEATURES)
+    names = (
+        *attacks.BY_NAME,
+        *objectives.BY_NAME,
+        *distillation.BY_NAME,
+        *choices.LOGIT_LOSSES,
+        *choices.FEATURE_LOSSES,
+    )
     assert not [name for name in names if f"`{name}`" not in README]

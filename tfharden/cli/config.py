@@ -140,7 +140,7 @@ class ObjectiveConfig:
     label_smoothing: float = number(0.0, "Share of each label that is spread over all classes.", most=1.0)
 
 
-def _attacks(known: str, accepted: Sequence[str] = ()) -> Any:  # noqa: ANN401
+def _attacks(known: str, accepted: Sequence[str] = ()) -> Any:
     return words(
         ["fgsm", "pgd", "pgd-margin", "square"],
         f"Attacks, any of {known}. --steps, --restarts and --queries go to the attacks that they name, in all of these "
@@ -199,7 +199,7 @@ class AttackAndProbeConfig(AttackConfig):
         return [name for name in self.attacks if name in choices.PROBES]
 
 
-def architecture(role: str) -> Any:  # noqa: ANN401
+def architecture(role: str) -> Any:
     """--model of the tools that build one."""
     known = ", ".join(choices.MODELS)
     return string(
@@ -210,16 +210,16 @@ def architecture(role: str) -> Any:  # noqa: ANN401
     )
 
 
-def width() -> Any:  # noqa: ANN401
+def width() -> Any:
     """--width of the tools that build a model."""
     return integer(None, "Channels of its first stage; parameters grow with the square.", least=1)
 
 
-def calibration_examples() -> Any:  # noqa: ANN401
+def calibration_examples() -> Any:
     """--calibration_examples."""
     return integer(200, "Training images to measure ranges on, each clean and attacked.", least=1)
 
 
-def tensorboard_dir() -> Any:  # noqa: ANN401
+def tensorboard_dir() -> Any:
     """--tensorboard_dir."""
     return string(None, "Folder for TensorBoard; needs tfharden[tensorboard].")

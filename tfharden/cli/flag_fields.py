@@ -59,19 +59,19 @@ def parse_number(text: str) -> float:
     return value
 
 
-def part(kind: type) -> Any:  # noqa: ANN401
+def part(kind: type) -> Any:
     """A configuration within a configuration."""
     return dataclasses.field(default_factory=kind, metadata={"part": kind})
 
 
 def string(
-    default: str | None, help: str, check: Callable[[str], bool] | None = None, message: str = "", **options: object
-) -> Any:  # noqa: ANN401
+    default: str | None, help: str, check: Callable[[str], bool] | None = None, message: str = "", **options: Any
+) -> Any:
     """A text; None stands for none."""
     return _field(flags.DEFINE_string, default, help, check, message, **options)
 
 
-def strings(help: str, *, required: bool) -> Any:  # noqa: ANN401
+def strings(help: str, *, required: bool) -> Any:
     """Texts, each by a flag of its own."""
     return _field(flags.DEFINE_multi_string, None, help, required=required)
 
@@ -82,34 +82,34 @@ def words(
     check: Callable[[list[str]], bool] | None = None,
     message: str = "",
     convert: Callable[[list[str]], object] = tuple,
-) -> Any:  # noqa: ANN401
+) -> Any:
     """Words separated by commas; `convert` makes the field's value of them."""
     return _field(flags.DEFINE_list, list(default), help, check, message, convert)
 
 
-def choice(default: str | None, names: Sequence[str], help: str, **options: object) -> Any:  # noqa: ANN401
+def choice(default: str | None, names: Sequence[str], help: str, **options: Any) -> Any:
     """One of several names."""
     return _field(
         lambda name, default, help: flags.DEFINE_enum(name, default, list(names), help, **options), default, help
     )
 
 
-def integer(default: int | None, help: str, *, least: int) -> Any:  # noqa: ANN401
+def integer(default: int | None, help: str, *, least: int) -> Any:
     """A whole number of at least `least`."""
     return _field(flags.DEFINE_integer, default, help, lower_bound=least)
 
 
-def switch(help: str) -> Any:  # noqa: ANN401
+def switch(help: str) -> Any:
     """A boolean, off by default."""
     return _field(flags.DEFINE_bool, False, help)
 
 
-def share(default: float, help: str) -> Any:  # noqa: ANN401
+def share(default: float, help: str) -> Any:
     """A decimal from 0 to 1."""
     return _field(flags.DEFINE_float, default, help, lower_bound=0.0, upper_bound=1.0)
 
 
-def number(default: float, help: str, *, least: float = 0.0, most: float = math.inf) -> Any:  # noqa: ANN401
+def number(default: float, help: str, *, least: float = 0.0, most: float = math.inf) -> Any:
     """A decimal or a fraction within [least, most]."""
     span = f">= {least:g}" if math.isinf(most) else f"in [{least:g}, {most:g}]"
     return _field(
@@ -128,8 +128,8 @@ def _field(
     check: Callable[[Any], bool] | None = None,
     message: str = "",
     convert: Callable[[Any], Any] = lambda value: tuple(value) if isinstance(value, list) else value,
-    **options: object,
-) -> Any:  # noqa: ANN401
+    **options: Any,
+) -> Any:
     return dataclasses.field(
         default=convert(default),
         metadata={

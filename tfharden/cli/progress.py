@@ -20,6 +20,7 @@ class Progress:
 
     def __init__(self, label: str) -> None:
         self._live = sys.stderr.isatty()
+        self._note, self._drawn = "", 0.0
         self._start(label)
 
     def __enter__(self) -> Self:

@@ -89,7 +89,7 @@ def _help(purpose: str) -> str:
     return "\n".join(lines)
 
 
-def _warn(otherwise: Callable[..., None], message: Warning | str, *place: Any, **options: Any) -> None:  # noqa: ANN401
+def _warn(otherwise: Callable[..., None], message: Warning | str, *place: Any, **options: Any) -> None:
     """Tells our own warnings in a line, without the place in the code that they come from."""
     if isinstance(message, TrainingWarning):
         _complain(str(message))
