@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from tfharden import attacks
-from tfharden.cli import choices
+from tfharden.distillation import losses
 from tfharden.distillation import objectives as distillation
 from tfharden.hardening import objectives
 
@@ -48,11 +48,5 @@ def test_figures_are_those_of_the_benchmarks():
 
 
 def test_every_attack_method_and_loss_is_named():
-    names = (
-        *attacks.BY_NAME,
-        *objectives.BY_NAME,
-        *distillation.BY_NAME,
-        *choices.LOGIT_LOSSES,
-        *choices.FEATURE_LOSSES,
-    )
+    names = (*attacks.BY_NAME, *objectives.KNOWN, *distillation.KNOWN, *losses.KNOWN)
     assert not [name for name in names if f"`{name}`" not in README]

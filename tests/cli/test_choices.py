@@ -8,7 +8,6 @@ import pytest
 import tfharden as th
 from tfharden import attacks, compression, distillation, evaluation, export, hardening, models, tflite, threats
 from tfharden.cli import choices
-from tfharden.cli import distillation as distillation_tool
 
 TOOLS = ("harden", "distill", "compress", "export", "mcu", "evaluate", "pipeline")
 BARE = f"""
@@ -31,14 +30,14 @@ print(len(told.getvalue()), *({{"tensorflow", "keras"}} & {{*sys.modules}}))
     [
         (choices.NORMS, threats.NORMS),
         (choices.DATASETS, th.data.NAMES),
-        (choices.MODELS, models.BY_NAME),
+        (choices.MODELS, models.KNOWN),
         (choices.ATTACKS, attacks.BY_NAME),
         (choices.PROBES, evaluation.PROBES),
         (choices.KERNELS, tflite.KERNELS),
-        (choices.OBJECTIVES, hardening.objectives.BY_NAME),
-        (choices.DISTILLATION_OBJECTIVES, distillation.objectives.BY_NAME),
-        (choices.LOGIT_LOSSES, distillation_tool.OF_LOGITS),
-        (choices.FEATURE_LOSSES, distillation_tool.OF_FEATURES),
+        (choices.OBJECTIVES, hardening.objectives.KNOWN),
+        (choices.DISTILLATION_OBJECTIVES, distillation.objectives.KNOWN),
+        (choices.LOGIT_LOSSES, distillation.losses.of_logits()),
+        (choices.FEATURE_LOSSES, distillation.losses.of_features()),
         (choices.PATTERNS, compression.PATTERNS),
         (choices.INITIALISERS, compression.INITIALISERS),
         (choices.RECIPES, export.RECIPES),

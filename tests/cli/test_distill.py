@@ -55,11 +55,11 @@ def make(teacher, student, digits, *flags, temperature=1.0):
     return distillation.distiller(config, student, loaded, temperature, len(digits.train[1]))
 
 
-@pytest.mark.parametrize("name", ["natural", *objectives.BY_NAME])
+@pytest.mark.parametrize("name", ["natural", *objectives.KNOWN])
 def test_every_method_by_name(name, teacher, student, digits):
     distiller = make(teacher, student, digits, f"--objective={name}", "--robust_share=1/4", "--trust=0.5")
     assert (distiller.attack is None) == (name == "natural")
-    assert isinstance(distiller.objective, objectives.BY_NAME["ard" if name == "natural" else name])
+    assert isinstance(distiller.objective, objectives.KNOWN["ard" if name == "natural" else name])
     assert getattr(distiller.objective, "robust_share", 0.25) == 0.25
     assert getattr(distiller.objective, "trust", 0.5) == 0.5
 

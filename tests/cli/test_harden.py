@@ -33,7 +33,7 @@ def source(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["natural", *th.objectives.BY_NAME])
+@pytest.mark.parametrize("name", ["natural", *th.objectives.KNOWN])
 def test_every_method_by_name(name, source, digits):
     extra = ["--beta=2", "--alpha=0.25", "--replays=2", "--label_smoothing=0.1"]
     extra += [f"--sources={source}", "--itself"] if name == "fixed-sources" else []
@@ -44,7 +44,7 @@ def test_every_method_by_name(name, source, digits):
     if name == "natural":
         assert trainer.attack is None
         return
-    assert isinstance(objective, th.objectives.BY_NAME[name])
+    assert isinstance(objective, th.objectives.KNOWN[name])
     assert objective.label_smoothing == 0.1
     expected = {"beta": 2.0, "alpha": 0.25, "replays": 2, "batch_size": 64, "itself": True}
     for setting, value in expected.items():

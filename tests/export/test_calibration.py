@@ -150,7 +150,7 @@ def test_other_content_on_the_same_scale():
 
 
 def test_ranges_look_into_the_architectures():
-    for name in th.models.BY_NAME:
+    for name in th.models.KNOWN:
         model = classifier(name)
         calibration.check_alike(model, images(), images(seed=1))
         with pytest.raises(InputError, match="the input spans"):

@@ -34,7 +34,7 @@ def test_every_supported_operator_is_one_that_files_may_have():
     assert len(methods(SUPPORTED)) == len(SUPPORTED)
 
 
-@pytest.mark.parametrize("name", list(models.BY_NAME))
+@pytest.mark.parametrize("name", list(models.KNOWN))
 def test_models_of_the_zoo_have_methods(name):
     file = zoo(name)
     assert len(methods(file.operators)) == len(file.operators)

@@ -47,7 +47,7 @@ def trainer(
     attack = config.attack
     given = dataclasses.asdict(method) | {"threat": attack.threat, "make": attack, "sources": _sources(method, dataset)}
     given |= {"batch_size": config.training.batch_size}
-    kind = th.objectives.BY_NAME[method.objective]
+    kind = th.objectives.KNOWN[method.objective]
     objective = kind(**{field.name: given[field.name] for field in dataclasses.fields(kind) if field.name in given})
     if objective.attack is None:
         return th.RobustModel(model, attack, objective, **settings)

@@ -14,21 +14,6 @@ from tfharden.cli.distill import Config
 from tfharden.cli.distributed import is_chief, scope
 from tfharden.distillation import losses, objectives
 
-# Losses by name: those on the last layer's logits, and those on pairs of layers.
-OF_LOGITS = {
-    "soft-target": losses.SoftTarget,
-    "decoupled-target": losses.DecoupledTarget,
-    "relational-distance": losses.RelationalDistance,
-    "relational-angle": losses.RelationalAngle,
-    "similarity": losses.SimilarityPreserving,
-}
-OF_FEATURES = {
-    "feature": losses.Feature,
-    "attention": losses.AttentionTransfer,
-    "relational-distance": losses.RelationalDistance,
-    "relational-angle": losses.RelationalAngle,
-    "similarity": losses.SimilarityPreserving,
-}
 # The look ahead: images and epochs of the natural training of a student's likeness, and images it is attacked on.
 LIKENESS_IMAGES, LIKENESS_EPOCHS, ATTACKED_IMAGES = 5000, 4, 500
 # Share of the training images that is held out to choose a temperature, unless --held_out says how many.
@@ -76,8 +61,8 @@ def distiller(
         InputError: flags that don't go together, layers that aren't there.
     """
     on_logits = [_logit_loss(name, weight, temperature) for name, weight in config.losses]
-    on_features = [OF_FEATURES[config.feature_loss](*pair, weight=config.feature_weight) for pair in config.features]
-    kind = objectives.BY_NAME["ard" if config.objective == NATURAL else config.objective]
+    on_features = [losses.get(config.feature_loss, *pair, weight=config.feature_weight) for pair in config.features]
+    kind = objectives.KNOWN["ard" if config.objective == NATURAL else config.objective]
     fields = {field.name for field in dataclasses.fields(kind)}
     return th.Distiller(
         student,
@@ -91,7 +76,7 @@ def distiller(
 
 
 def _logit_loss(name: str, weight: float, temperature: float) -> keras.distillation.DistillationLoss:
-    kind = OF_LOGITS[name]
+    kind = losses.KNOWN[name]
     tempered = "temperature" in {field.name for field in dataclasses.fields(kind)}
     return kind(weight=weight, **({"temperature": temperature} if tempered else {}))
 

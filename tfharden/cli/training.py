@@ -163,7 +163,7 @@ def new_or_loaded_model(name: str, width: int | None, dataset: th.data.Dataset) 
     Raises:
         InputError: a .keras file that can't be loaded, or whose shapes don't fit the dataset.
     """
-    if name in th.models.BY_NAME:
+    if name in th.models.KNOWN:
         return th.models.build(name, dataset.input_shape, dataset.num_classes, width)
     model = th.load_model(name)
     check_fit(model, dataset)

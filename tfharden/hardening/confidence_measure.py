@@ -1,11 +1,14 @@
-"""How sure a model is of its answers, right and wrong, on clean and on adversarial images."""
+"""Confidence of a model where it is right and where it is wrong, on clean and on adversarial images."""
 
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
+from tfharden._deprecation import RenamedMembers
+from tfharden._text import aligned
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import Classifier, as_classifier, decide
 from tfharden.data.examples import check_images, check_labels
@@ -13,44 +16,46 @@ from tfharden.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
-    """A model's answers on some images.
+class AnswerConfidence(RenamedMembers):
+    """Confidence of a model's answers on some images: the probability that it gives the class it answers.
 
     Attributes:
         images: number of images.
         wrong: share that the model gets wrong, in [0, 1].
-        sure_right: mean probability of the answer where it is right, in [0, 1]; None where it never is.
-        sure_wrong: likewise where it is wrong.
+        right_confidence: mean confidence where it is right, in [0, 1]; None where it never is.
+        wrong_confidence: likewise where it is wrong.
     """
+
+    _renamed: ClassVar[Mapping[str, str]] = {"sure_right": "right_confidence", "sure_wrong": "wrong_confidence"}
 
     images: int
     wrong: float
-    sure_right: float | None
-    sure_wrong: float | None
+    right_confidence: float | None
+    wrong_confidence: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Confidence:
-    """A model's answers on clean images, and on what an attack makes of them."""
+    """Confidence of a model on clean images, and on what an attack makes of them."""
 
-    clean: Answers
-    adversarial: Answers
+    clean: AnswerConfidence
+    adversarial: AnswerConfidence
 
 
 def confidence(model: object, x: np.ndarray, y: np.ndarray, attack: GradientAttack) -> Confidence:
-    """Measures how sure a model is, as Goodfellow, Shlens and Szegedy 2015 do before and after adversarial training.
+    """Measures a model's confidence, as Goodfellow et al. 2015 (arXiv:1412.6572) do around adversarial training.
 
     The attack takes all its steps on every image, clean errors among them, and keeps those of the highest loss, whether
     told to exit early or not: an image that stops where the answer changes lies at the boundary, where no model is
-    sure. That is also why attacks for the smallest perturbation are refused. With the cross entropy the attack lowers
-    the probability of the true class, with the margin it makes another class likely at the expense of the true one;
-    neither seeks the surest error, so the number is what this attack comes by, not the most there is.
+    confident. That is also why attacks for the smallest perturbation are refused. With the cross entropy the attack
+    lowers the probability of the true class, with the margin it makes another class likely at the expense of the true
+    one; neither seeks the most confident error, so the number is a lower bound of the highest confidence.
 
     Args:
         model: Keras model, differentiable classifier, or path of a .keras file.
         x: clean images, `[n, ...]`.
         y: true classes, `[n]`.
-        attack: makes the adversarial images, as at the evaluator's door.
+        attack: makes the adversarial images.
 
     Returns:
         Probabilities are those of a softmax; an answer that isn't finite counts as wrong, and in no mean.
@@ -74,18 +79,17 @@ def confidence_table(measured: Mapping[str, Confidence]) -> str:
     rows = [["confidence", "images", "wrong %", "sure where right %", "sure where wrong %"]]
     for name, found in measured.items():
         for kind, answers in (("clean", found.clean), ("adversarial", found.adversarial)):
-            shares = (answers.wrong, answers.sure_right, answers.sure_wrong)
+            shares = (answers.wrong, answers.right_confidence, answers.wrong_confidence)
             cells = ["–" if share is None else f"{100 * share:.1f}" for share in shares]
             rows.append([f"{name}, {kind}", str(answers.images), *cells])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+    return aligned(rows)
 
 
-def _answers(classifier: Classifier, images: np.ndarray, y: np.ndarray) -> Answers:
+def _answers(classifier: Classifier, images: np.ndarray, y: np.ndarray) -> AnswerConfidence:
     logits = classifier.logits(images)
     right, sure = decide(logits) == y, tf.nn.softmax(logits).numpy().max(axis=-1)
     sure_wrong = sure[~right & np.isfinite(logits).all(axis=-1)]
-    return Answers(len(y), float(np.mean(~right)), _mean(sure[right]), _mean(sure_wrong))
+    return AnswerConfidence(len(y), float(np.mean(~right)), _mean(sure[right]), _mean(sure_wrong))
 
 
 def _mean(values: np.ndarray) -> float | None:
