@@ -1,6 +1,7 @@
-"""How linear a classifier is about its images: the explanation of adversarial examples, made measurable.
+"""Linearity of a classifier about its images: the explanation of adversarial examples, made measurable.
 
-Where a classifier is linear, many small changes add up (Goodfellow, Shlens, Szegedy 2015; `dimension` has the numbers).
+Where a classifier is linear, many small changes add up (Goodfellow et al. 2015, arXiv:1412.6572; `dimension` has the
+numbers).
 """
 
 import dataclasses
@@ -16,6 +17,8 @@ from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.evaluation.probes.dimension import dual_order
+from tfharden.evaluation.probes.probe import Probe, ProbeContext, ProbeFinding
+from tfharden.evaluation.results import LinearityResult, LineExample
 from tfharden.losses import Loss, cross_entropy
 from tfharden.threats import Threat
 from tfharden.threats.base import image_axes
@@ -57,20 +60,25 @@ class Linearity:
         return float(self.gamma.mean() / max(np.abs(self.rise).mean(), np.finfo(np.float32).tiny))
 
     @property
-    def content(self) -> dict[str, Any]:
+    def summary(self) -> LinearityResult:
         """What report.json holds of it."""
-        return {
-            "reach": REACH,
-            "offsets": self.offsets.tolist(),
-            "margin_mean": self.margin.tolist(),
-            "example": {"label": self.example_label, "logits": self.example_logits.tolist()},
-            "straightness": self.straightness,
-            "rise_mean": float(self.rise.mean()),
-            "gamma_mean": float(self.gamma.mean()),
-            "deviation": self.deviation,
-            "num_examples": len(self.gamma),
-            "loss": self.loss,
-        }
+        return LinearityResult(
+            reach=REACH,
+            offsets=self.offsets,
+            margin_mean=self.margin,
+            example=LineExample(label=self.example_label, logits=self.example_logits),
+            straightness=self.straightness,
+            rise_mean=float(self.rise.mean()),
+            gamma_mean=float(self.gamma.mean()),
+            deviation=self.deviation,
+            num_examples=len(self.gamma),
+            loss=self.loss,
+        )
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return self.summary.to_json()
 
 
 def linearity(
@@ -86,7 +94,7 @@ def linearity(
 
     The line is not cut at the box, for it is the classifier that is looked at and not what a device can receive: beyond
     the box its values are no images. Rise and gamma are, as an adversary is, within the box. The bend is that of the
-    local linearity measure (Qin et al. 2019), by 10 steps of projected ascent from a random point.
+    local linearity measure (Qin et al. 2019, arXiv:1907.02610), by 10 steps of projected ascent from a random point.
 
     Args:
         classifier: one with gradients.
@@ -105,12 +113,12 @@ def linearity(
     x = check_images(examples[0], classifier.input_shape, threat.bounds)
     y = check_labels(examples[1], len(x), classifier.num_classes)
     # Between the points of a lattice too: it is the function that is measured.
-    look = _look(classifier, threat.restrict(threat.bounds, None), loss)
+    look_at = _compiled(classifier, threat.restrict(threat.bounds, None), loss)
     offsets = np.linspace(-REACH, REACH, POINTS).astype(np.float32) * threat.epsilon
     parts = []
     for first in range(0, len(x), BATCH_SIZE):
         batch = x[first : first + BATCH_SIZE], y[first : first + BATCH_SIZE]
-        direction, rise, gamma = (t.numpy() for t in look(*batch, tf.constant([seed, first])))
+        direction, rise, gamma = (t.numpy() for t in look_at(*batch, tf.constant([seed, first])))
         logits = np.stack([classifier.logits(batch[0] + offset * direction) for offset in offsets])
         margins = _margins(logits, batch[1])
         parts.append((margins, r_squared(offsets, logits), rise, gamma))
@@ -129,6 +137,14 @@ def linearity(
         gamma=gamma,
         loss=loss.__name__,
     )
+
+
+def look(context: ProbeContext) -> ProbeFinding:
+    """The linearity of the cross entropy."""
+    found = linearity(
+        context.classifier, context.examples, context.threat, seed=context.seed, progress=context.progress
+    )
+    return ProbeFinding(found.summary)
 
 
 def check_ball(threat: Threat) -> None:
@@ -156,7 +172,7 @@ def r_squared(offsets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return 1 - np.divide(left, total, out=np.zeros_like(left), where=total > 0)
 
 
-def _look(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..., tuple[tf.Tensor, ...]]:
+def _compiled(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..., tuple[tf.Tensor, ...]]:
     """From images, labels and a seed to the steepest direction, the rise along it and gamma, compiled."""
     low, high = threat.bounds
     roomy = threat.restrict((2 * low - high, 2 * high - low), None)
@@ -203,3 +219,6 @@ def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     others, rows = logits.copy(), np.arange(len(y))
     others[:, rows, y] = -np.inf
     return logits[:, rows, y] - others.max(axis=-1)
+
+
+PROBE = Probe(look, check_ball, num_examples=200)
