@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tfharden.evaluation.results.record import Count, Interval, Positive, Record, Share, key, optional, record
+from tfharden.evaluation.results.record import OMITTED, Count, Interval, Positive, Record, Share
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class StageResult(Record):
     """One member of an attack that is several in a row.
 
@@ -20,12 +20,12 @@ class StageResult(Record):
     """
 
     name: str
-    succeeded: Count = key("fell")
+    succeeded: Count = dataclasses.field(metadata={"key": "fell"})
     robust_accuracy_after: Share
     seconds: Positive
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class AttackSummary(Record):
     """What one attack did to one model. Rates and means are over the images that were right when clean.
 
@@ -49,14 +49,14 @@ class AttackSummary(Record):
     access: str
     robust_accuracy: Share
     interval: Interval
-    lost_to_rounding: Count | None = optional()
+    lost_to_rounding: Count | None = dataclasses.field(default=None, metadata=OMITTED)
     success_rate: Share | None
     queries_mean: Positive
     gradients_mean: Positive
     seconds: Positive | None
     parameters: Mapping[str, Any]
-    stages: tuple[StageResult, ...] = optional(())
-    minimum_median: Positive | None = optional()
+    stages: tuple[StageResult, ...] = dataclasses.field(default=(), metadata=OMITTED)
+    minimum_median: Positive | None = dataclasses.field(default=None, metadata=OMITTED)
 
     def to_json(self) -> dict[str, Any]:  # noqa: D102 - JSON has no infinity
         entries = super().to_json()

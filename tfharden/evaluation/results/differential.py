@@ -1,13 +1,14 @@
 """Results of models beside the one that they were made from."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from tfharden.errors import InputError
-from tfharden.evaluation.results.record import Interval, Positive, Record, Share, record
+from tfharden.evaluation.results.record import Interval, Positive, Record, Share
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class DifferentialAttack(Record):
     """One attack at one epsilon. Shares are of all images.
 
@@ -37,7 +38,7 @@ class DifferentialAttack(Record):
     parameters: Mapping[str, Any]
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ComparedModel(Record):
     """One model beside its source.
 
@@ -70,7 +71,7 @@ class ComparedModel(Record):
         return [attack for attack in self.attacks if attack.epsilon == largest]
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class DifferentialResult(Record):
     """Models beside the one that they were made from.
 

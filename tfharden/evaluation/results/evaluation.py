@@ -2,18 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from tfharden.errors import InputError
 from tfharden.evaluation.results.differential import DifferentialResult
 from tfharden.evaluation.results.model import ModelResult
-from tfharden.evaluation.results.record import Count, Positive, Record, record
+from tfharden.evaluation.results.record import Count, Positive, Record
 from tfharden.evaluation.results.transfer import TransferResult
 
-SCHEMA = "tfharden.report/1"
+SCHEMA: Final = "tfharden.report/1"
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class DataFacts(Record):
     """The images that were attacked.
 
@@ -28,7 +28,7 @@ class DataFacts(Record):
     sha256: str
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ThreatFacts(Record):
     """What an attacker may do.
 
@@ -50,7 +50,7 @@ class ThreatFacts(Record):
             raise InputError(f"{place}: bounds [{low}, {high}] are no range")
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class EvaluationResult(Record):
     """Everything that an evaluation found.
 

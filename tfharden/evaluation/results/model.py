@@ -7,10 +7,10 @@ from typing import Any, Literal, Self
 from tfharden.errors import InputError
 from tfharden.evaluation.results.attack import AttackSummary
 from tfharden.evaluation.results.probes import PROBE_RESULTS
-from tfharden.evaluation.results.record import Count, Interval, Positive, Record, Share, optional, record
+from tfharden.evaluation.results.record import OMITTED, Count, Interval, Positive, Record, Share
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LatencyResult(Record):
     """How long a file takes for an image.
 
@@ -29,7 +29,7 @@ class LatencyResult(Record):
     kernels: str
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TwinResult(Record):
     """How near the twin that gives a file's gradients comes to the interpreter.
 
@@ -43,18 +43,18 @@ class TwinResult(Record):
     """
 
     missing: str | None
-    num_examples: Count | None = optional()
-    exact: Share | None = optional()
-    logits_exact: Share | None = optional()
-    largest_lsb: Positive | None = optional()
-    classes: Share | None = optional()
+    num_examples: Count | None = dataclasses.field(default=None, metadata=OMITTED)
+    exact: Share | None = dataclasses.field(default=None, metadata=OMITTED)
+    logits_exact: Share | None = dataclasses.field(default=None, metadata=OMITTED)
+    largest_lsb: Positive | None = dataclasses.field(default=None, metadata=OMITTED)
+    classes: Share | None = dataclasses.field(default=None, metadata=OMITTED)
 
     def check(self, place: str) -> None:  # noqa: D102
         if self.missing is None and None in (self.num_examples, self.logits_exact, self.largest_lsb, self.classes):
             raise InputError(f"{place}: a twin that is not missing needs its numbers")
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class CheckResult(Record):
     """What a check says.
 
@@ -69,7 +69,7 @@ class CheckResult(Record):
     detail: str
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class WorstCase(Record):
     """All attacks on a model together.
 
@@ -84,7 +84,7 @@ class WorstCase(Record):
     attacks: tuple[str, ...]
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ModelFacts(Record):
     """What is known of a model before anything is run on it.
 
@@ -100,7 +100,7 @@ class ModelFacts(Record):
         parameters: how many numbers it was trained to, if that is known.
     """
 
-    name: str | None = optional()
+    name: str | None = dataclasses.field(default=None, metadata=OMITTED)
     path: str | None
     sha256: str | None
     bytes: Count | None
@@ -108,10 +108,10 @@ class ModelFacts(Record):
     latency: LatencyResult | None = None
     format: str
     parameters: Count | None
-    role: str | None = optional()
+    role: str | None = dataclasses.field(default=None, metadata=OMITTED)
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ModelResult(ModelFacts):
     """One model under all attacks.
 

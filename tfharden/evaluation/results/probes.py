@@ -1,9 +1,12 @@
 """Results of probes: what was seen of a model beside its accuracy under attack."""
 
+import dataclasses
+
 import numpy as np
 
 from tfharden.errors import InputError
 from tfharden.evaluation.results.record import (
+    OMITTED,
     Count,
     Interval,
     Positive,
@@ -11,12 +14,10 @@ from tfharden.evaluation.results.record import (
     Share,
     Shares,
     check_lengths,
-    optional,
-    record,
 )
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class CurveResult(Record):
     """Robust accuracy at several radii.
 
@@ -36,7 +37,7 @@ class CurveResult(Record):
     attacks: tuple[str, ...]
     steps: Count
     num_examples: Count
-    seconds: Positive | None = optional()
+    seconds: Positive | None = dataclasses.field(default=None, metadata=OMITTED)
 
     def check(self, place: str) -> None:  # noqa: D102
         lengths = {"accuracies": len(self.robust_accuracy), "intervals": len(self.intervals)}
@@ -45,7 +46,7 @@ class CurveResult(Record):
             raise InputError(f"{place}: a curve needs one epsilon at least")
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class AnswerCounts(Record):
     """Numbers of images by the probability of their answer.
 
@@ -58,7 +59,7 @@ class AnswerCounts(Record):
     wrong: tuple[Count, ...]
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ConfidenceResult(Record):
     """How sure a model is, on clean images and on those of the highest loss that an attack finds.
 
@@ -78,7 +79,7 @@ class ConfidenceResult(Record):
     attack: str
     steps: Count
     num_examples: Count
-    seconds: Positive | None = optional()
+    seconds: Positive | None = dataclasses.field(default=None, metadata=OMITTED)
 
     def check(self, place: str) -> None:  # noqa: D102
         counts = {
@@ -89,7 +90,7 @@ class ConfidenceResult(Record):
         check_lengths(place, edges=max(len(self.edges), 2), **counts)
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LineExample(Record):
     """One image along the line.
 
@@ -102,7 +103,7 @@ class LineExample(Record):
     logits: np.ndarray
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LinearityResult(Record):
     """A model along the steepest line through its images, and within the ball.
 
@@ -130,7 +131,7 @@ class LinearityResult(Record):
     deviation: float
     num_examples: Count
     loss: str
-    seconds: Positive | None = optional()
+    seconds: Positive | None = dataclasses.field(default=None, metadata=OMITTED)
 
     def check(self, place: str) -> None:  # noqa: D102
         logits = self.example.logits
@@ -140,7 +141,7 @@ class LinearityResult(Record):
             raise InputError(f"{place}: a line needs points, logits [points, classes] and a label among the classes")
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class FoolingResult(Record):
     """Images made from noise that a model is sure of.
 
@@ -160,7 +161,7 @@ class FoolingResult(Record):
     confidence: Shares
     queries: Count
     gradients: Count
-    seconds: Positive | None = optional()
+    seconds: Positive | None = dataclasses.field(default=None, metadata=OMITTED)
 
 
 PROBE_RESULTS: dict[str, type[Record]] = {

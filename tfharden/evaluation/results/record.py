@@ -6,16 +6,17 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 
 from tfharden._validation import is_finite_number, is_whole_number
 from tfharden.errors import InputError
 
-R = TypeVar("R", bound=type)
 MAX_DEPTH = 32
 """Levels of values that have no record of their own, such as an attack's parameters."""
+OMITTED = {"omitted": True}
+"""Metadata of a field that report.json has only where it differs from its default."""
 LARGEST = 2**63
 """Largest whole number."""
 
@@ -35,27 +36,12 @@ Interval = tuple[Share, Share]
 Shares = tuple[Share, ...]
 
 
-def record(cls: R) -> R:
-    """Decorator for a `Record`: a frozen dataclass whose fields are given by name, in the order of report.json."""
-    return dataclasses.dataclass(frozen=True, eq=False, kw_only=True)(cls)
-
-
-def key(name: str) -> Any:  # noqa: ANN401
-    """A field that report.json has under another name."""
-    return dataclasses.field(metadata={"key": name})
-
-
-def optional(default: Any = None) -> Any:  # noqa: ANN401
-    """A field that report.json has only where it differs from `default`."""
-    return dataclasses.field(default=default, metadata={"omitted": True})
-
-
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
-    """An object of report.json.
+    """An object of report.json. Subclasses are frozen dataclasses whose fields are in the order of report.json.
 
     A field is a string, a number, a boolean, an array, another record, a tuple, a mapping with text for keys, or any
-    of these or None. `Any` stands for whatever JSON holds.
+    of these or None. `Any` stands for whatever JSON holds. A field's metadata may hold the `key` that it has in JSON.
 
     Attributes:
         unknown: entries that this version does not know. They are kept, so that a file which a later version wrote
@@ -197,7 +183,7 @@ def _read_array(value: Any, _: tuple[Any, ...], place: str) -> np.ndarray:  # no
         array = np.array(value, np.float64)
     except (TypeError, ValueError, OverflowError):
         array = np.array(math.nan)
-    _checked(array.ndim > 0 and np.isfinite(array).all(), value, place, "lists of numbers, all of one shape,")
+    _checked(array.ndim > 0 and bool(np.isfinite(array).all()), value, place, "lists of numbers, all of one shape,")
     return array
 
 

@@ -1,5 +1,6 @@
 """Result of transfer: which model's adversarial examples fool which."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,10 +9,10 @@ import numpy as np
 from tfharden._text import aligned
 from tfharden.errors import InputError
 from tfharden.evaluation.formats import percent
-from tfharden.evaluation.results.record import Record, key, record
+from tfharden.evaluation.results.record import Record
 
 
-@record
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TransferResult(Record):
     """Accuracy of every target on the examples made on every source, over all images.
 
@@ -29,9 +30,9 @@ class TransferResult(Record):
     parameters: Mapping[str, Any]
     sources: tuple[str, ...]
     targets: tuple[str, ...]
-    accuracy: np.ndarray = key("robust_accuracy")
-    clean: np.ndarray = key("clean_accuracy")
-    noise: np.ndarray = key("noise_accuracy")
+    accuracy: np.ndarray = dataclasses.field(metadata={"key": "robust_accuracy"})
+    clean: np.ndarray = dataclasses.field(metadata={"key": "clean_accuracy"})
+    noise: np.ndarray = dataclasses.field(metadata={"key": "noise_accuracy"})
 
     @property
     def content(self) -> dict[str, Any]:
