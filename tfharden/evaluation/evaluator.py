@@ -188,9 +188,8 @@ class _Evaluation:
             probe = KNOWN_PROBES.find(name)
             if probe.applies(classifier):
                 with self._told(f"{classifier.name}: {name}") as tell:
-                    context = ProbeContext(
-                        classifier, self.plan.examples, self.plan.threat, self.seed, functools.partial(tell, total=1)
-                    )
+                    share = functools.partial(_tell_share, tell)
+                    context = ProbeContext(classifier, self.plan.examples, self.plan.threat, self.seed, share)
                     found[name] = probe.run(context)
         return found
 
@@ -199,16 +198,25 @@ class _Evaluation:
         plan = self.plan
         if plan.transfer is None:
             return None
-        settings = {"checkpoint": self.checkpoints, "progress": self.progress}
-        return transfer_matrix(plan.classifiers, plan.examples, plan.transfer, **settings)
+        return transfer_matrix(
+            plan.classifiers, plan.examples, plan.transfer, checkpoint=self.checkpoints, progress=self.progress
+        )
 
     def differential(self) -> DifferentialResult | None:
         """The models beside the one that they were made from, if that was asked for."""
         plan = self.plan
         if plan.source is None:
             return None
-        settings = {"seed": self.seed, "checkpoint": self.checkpoints, "progress": self.progress}
-        return differential(plan.source, plan.compared, plan.examples, plan.threat, plan.ascents, **settings)
+        return differential(
+            plan.source,
+            plan.compared,
+            plan.examples,
+            plan.threat,
+            plan.ascents,
+            seed=self.seed,
+            checkpoint=self.checkpoints,
+            progress=self.progress,
+        )
 
     @contextlib.contextmanager
     def _told(self, label: str) -> Iterator[Callable[[float, float], None]]:
@@ -217,6 +225,10 @@ class _Evaluation:
         # Short of 1, since an attack counts its successes once more after the search.
         yield lambda done, total: self.progress(label, 0.99 * done / total)
         self.progress(label, 1.0)
+
+
+def _tell_share(tell: Callable[[float, float], None], share: float) -> None:
+    tell(share, 1)
 
 
 def _without_most_images(result: AttackResult) -> AttackResult:
