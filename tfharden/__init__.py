@@ -13,6 +13,8 @@ Names are imported when they are first used, since TensorFlow takes seconds to l
 import importlib
 from typing import Any
 
+from tfharden import _saved_layers
+
 _HOMES = {
     "_native": ("keep_freed_memory",),
     "classifiers": (
@@ -58,3 +60,11 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
+
+
+def _import_saved_layers() -> None:
+    import tfharden.compression.fake_quantization  # noqa: PLC0415
+    import tfharden.distillation.teachers  # noqa: F401, PLC0415
+
+
+_saved_layers.provide(_import_saved_layers)

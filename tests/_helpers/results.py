@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfharden.attacks.core.attack import AttackResult
+from tfharden.attacks.core.result import AttackResult
 from tfharden.evaluation.attack_run import AttackRun
 
 SHAPE = (4, 4, 1)

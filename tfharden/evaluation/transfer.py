@@ -102,7 +102,7 @@ class _Target:
 
     def __init__(self, classifier: Classifier, threat: Threat, x: np.ndarray, y: np.ndarray) -> None:
         self.classifier, self.threat, self.labels = classifier, classifier.restrict_threat(threat), y
-        self.origin = np.clip(np.asarray(self.threat.round_to_lattice(x)), *self.threat.bounds)
+        self.origin = self.threat.received(x)
         self._right = classifier.predict(self.origin) == y
 
     def accuracy(self, images: np.ndarray) -> float:

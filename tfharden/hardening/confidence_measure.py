@@ -73,7 +73,7 @@ def confidence(model: object, x: np.ndarray, y: np.ndarray, attack: GradientAtta
     x = check_images(x, classifier.input_shape, attack.threat.bounds)
     y = check_labels(y, len(x), classifier.num_classes)
     threat = classifier.restrict_threat(attack.threat)
-    clean = np.clip(np.asarray(threat.round_to_lattice(x)), *threat.bounds)
+    clean = threat.received(x)
     made = dataclasses.replace(attack, early_exit=False)(classifier, x, y)
     return Confidence(_answers(classifier, clean, y), _answers(classifier, made.adversarial, y))
 

@@ -1,26 +1,17 @@
 """Adaptive adversarial distillation."""
 
 import dataclasses
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfharden.attacks import GradientAttack, ascend
+from tfharden.attacks.core.criteria import predicted_classes
 from tfharden.distillation.objectives.base import DistillationObjective, Lesson, TaughtTrainer
 from tfharden.hardening.objectives import Outcome
 from tfharden.hardening.objectives.base import Batch, check_share
 from tfharden.hardening.objectives.trades import noisy
-from tfharden.losses import Loss, kl_divergence
+from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
-
-
-class Apart(NamedTuple):
-    """The goal of two models that answer differently; their logits come side by side, `[batch, 2 * classes]`."""
-
-    def values(self, loss: Loss, logits: tf.Tensor) -> tf.Tensor:
-        """What the ascent climbs, `[batch]`: `loss` from the teacher's logits to the student's."""
-        student, teacher = tf.split(logits, 2, axis=-1)
-        return loss(teacher, student)
 
 
 @registered
@@ -42,11 +33,12 @@ class AdaAD(DistillationObjective):
         check_share("robust_share", self.robust_share)
 
     def examples(self, attack: GradientAttack, trainer: TaughtTrainer, batch: Batch) -> tf.Tensor:  # noqa: D102
-        def both(images: tf.Tensor) -> tf.Tensor:
-            return tf.concat([trainer.logits_fn(images), trainer.teacher_logits(images, batch)], axis=-1)
+        def value_fn(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            student, teacher = trainer.logits_fn(images), trainer.teacher_logits(images, batch)
+            return kl_divergence(teacher, student), predicted_classes(student) != predicted_classes(teacher)
 
         start = noisy(attack.threat, batch.x, trainer.next_seed())
-        last, *_ = ascend(both, start, batch.x, Apart(), rule=attack.rule, loss=kl_divergence, steps=attack.steps)
+        last = ascend(value_fn, start, attack.threat.projector(batch.x), attack.rule, attack.steps).x
         return tf.stop_gradient(last)
 
     def __call__(self, lesson: Lesson, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102

@@ -4,7 +4,7 @@ import numpy as np
 
 from tfharden.attacks import Noise
 from tfharden.attacks.core.criteria import Untargeted
-from tfharden.attacks.score.margins import judge
+from tfharden.attacks.score.margins import remaining_margins
 from tfharden.classifiers import Classifier, TFLiteClassifier, decide
 from tfharden.evaluation.checks.context import CheckContext, Verdict, grade
 from tfharden.evaluation.formats import exact_percent
@@ -74,12 +74,12 @@ def stability(context: CheckContext) -> Verdict | None:
     if not context.has_ball:
         return None
     rng, threat = context.rng(1), context.threat.scaled(NEARBY_RADIUS)
-    margins, _ = judge(context.logits, Untargeted(context.y))
+    margins, _ = remaining_margins(context.logits, Untargeted(context.y))
     changes = []
     for _ in range(NEARBY_POINTS):
         seed = rng.integers(2**31, size=2).astype(np.int32)
         nearby = np.asarray(threat.round_to_lattice(threat.random_start(context.x, seed)))
-        moved, _ = judge(context.classifier.logits(nearby), Untargeted(context.y))
+        moved, _ = remaining_margins(context.classifier.logits(nearby), Untargeted(context.y))
         with np.errstate(invalid="ignore", divide="ignore"):
             change = np.abs(moved - margins) / np.abs(margins)
         changes.append(np.where(moved == margins, 0.0, np.minimum(np.nan_to_num(change, nan=1.0), 1.0)))

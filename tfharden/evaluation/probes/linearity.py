@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks.core.criteria import Untargeted
-from tfharden.attacks.gradient.ascent import BestIterate, SteepestAscent, ascend, judge
+from tfharden.attacks.core.best_iterate import BestIterate
+from tfharden.attacks.core.compiled import traced
+from tfharden.attacks.gradient.ascent import SteepestAscent, ascend
 from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
@@ -108,17 +109,20 @@ def linearity(
         InputError: a classifier without gradients, examples that don't fit it, an epsilon of 0, L0.
     """
     check_ball(threat)
-    if not classifier.differentiable:
-        classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+    classifier.require_gradients()
     x = check_images(examples[0], classifier.input_shape, threat.bounds)
     y = check_labels(examples[1], len(x), classifier.num_classes)
     # Between the points of a lattice too: it is the function that is measured.
-    look_at = _compiled(classifier, threat.restrict(threat.bounds, None), loss)
+    threat = threat.restrict(threat.bounds, None)
+    key = "linearity", threat.with_epsilon(0.0), loss
+    measure = classifier.compiled(key, lambda: _compiled(classifier, threat, loss))
+    numbers = tf.constant(_rule(threat).numbers, tf.float32)
     offsets = np.linspace(-REACH, REACH, POINTS).astype(np.float32) * threat.epsilon
     parts = []
     for first in range(0, len(x), BATCH_SIZE):
         batch = x[first : first + BATCH_SIZE], y[first : first + BATCH_SIZE]
-        direction, rise, gamma = (t.numpy() for t in look_at(*batch, tf.constant([seed, first])))
+        given = tf.constant(batch[0]), tf.constant(batch[1], tf.int32), tf.constant([seed, first]), numbers
+        direction, rise, gamma = (t.numpy() for t in measure(*given))
         logits = np.stack([classifier.logits(batch[0] + offset * direction) for offset in offsets])
         margins = _margins(logits, batch[1])
         parts.append((margins, r_squared(offsets, logits), rise, gamma))
@@ -172,46 +176,45 @@ def r_squared(offsets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return 1 - np.divide(left, total, out=np.zeros_like(left), where=total > 0)
 
 
+def _rule(threat: Threat) -> SteepestAscent:
+    return SteepestAscent(threat, 2.5 * threat.epsilon / STEPS)
+
+
 def _compiled(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """From images, labels and a seed to the steepest direction, the rise along it and gamma, compiled."""
+    """From images, labels, a seed and numbers to the steepest direction, the rise along it and gamma."""
     low, high = threat.bounds
     roomy = threat.restrict((2 * low - high, 2 * high - low), None)
 
-    def look(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        def height(images: tf.Tensor) -> tf.Tensor:
-            return judge(classifier.logits_fn(images), Untargeted(y), loss)[1]
+    def measure(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rule = _rule(threat).with_numbers(tf.unstack(numbers))
+        bounded = rule.threat
+
+        def loss_of(images: tf.Tensor) -> tf.Tensor:
+            return loss(classifier.logits_fn(images), y)
 
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            here = height(x)
+            here = loss_of(x)
         gradient = tape.gradient(here, x)
         if gradient is None:
             raise InputError("the model gives no gradient to its input: there is no line to look along")
 
-        def bend(images: tf.Tensor) -> tf.Tensor:
+        def bend(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             straight = here + tf.reduce_sum((images - x) * gradient, axis=image_axes(x))
-            return tf.abs(height(images) - straight)[:, None]
+            bends = tf.abs(loss_of(images) - straight)
+            return bends, tf.zeros_like(bends, tf.bool)
 
         # Where nothing has changed the bend is 0 and has no slope, so the ascent begins elsewhere: what would leave the
-        # box goes the other way. The bend is the only "logit": no image ever falls and the memory keeps the largest.
-        start = roomy.random_start(x, seed)
-        start = threat.project(tf.where(start == tf.clip_by_value(start, low, high), start, 2 * x - start), x)
-        last, _, memory = ascend(
-            bend,
-            start,
-            x,
-            Untargeted(tf.zeros_like(y)),
-            rule=SteepestAscent(threat, 2.5 * threat.epsilon / STEPS),
-            loss=lambda bends, labels: bends[:, 0],
-            steps=STEPS,
-            memory=BestIterate.empty(start),
-        )
-        rise = height(threat.project(threat.step(x, gradient, threat.epsilon), x)) - here
-        return threat.steepest(gradient), rise, tf.maximum(memory.value, bend(last)[:, 0])
+        # box goes the other way.
+        start = roomy.with_epsilon(bounded.epsilon).random_start(x, seed)
+        start = bounded.project(tf.where(start == tf.clip_by_value(start, low, high), start, 2 * x - start), x)
+        last, _, best, _ = ascend(bend, start, bounded.projector(x), rule, STEPS, best=BestIterate.empty(start))
+        rise = loss_of(bounded.project(bounded.step(x, gradient, bounded.epsilon), x)) - here
+        return bounded.steepest(gradient), rise, tf.maximum(best.score, bend(last)[0])
 
     images = tf.TensorSpec([None, *classifier.input_shape])
-    signature = [images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
-    return tf.function(look, input_signature=signature, autograph=False)
+    labels, seeds = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
+    return traced(measure, images, labels, seeds, tf.TensorSpec([2]))
 
 
 def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:

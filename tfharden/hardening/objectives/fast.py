@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from tfharden.attacks import PGD, GradientAttack, ascend
-from tfharden.attacks.core.criteria import Untargeted
+from tfharden.attacks.core.criteria import Untargeted, criterion_value
 from tfharden.attacks.gradient.ascent import SteepestAscent
 from tfharden.hardening.objectives.base import Forward, check_least
 from tfharden.hardening.objectives.madry import Madry
@@ -43,8 +43,8 @@ class Fast(Madry):
     ) -> tf.Tensor:
         # The start may leave the box, as in the authors' code. Clipped, every start below black would be black itself.
         start = attack.threat.draw(x, seed)
-        last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=attack.rule, loss=attack.loss, steps=1)
-        return tf.stop_gradient(last)
+        value_fn = criterion_value(logits_fn, Untargeted(y), attack.loss)
+        return tf.stop_gradient(ascend(value_fn, start, attack.threat.projector(x), attack.rule, steps=1).x)
 
 
 @registered
@@ -81,5 +81,5 @@ class NFGSM(Madry):
         start = threat.scaled(self.noise).random_start(x, seed)
         # In a ball that no such step leaves, so that only the box cuts.
         wide = SteepestAscent(threat.scaled(self.noise + self.stretch), self.stretch * threat.epsilon)
-        last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=wide, loss=attack.loss, steps=1)
-        return tf.stop_gradient(last)
+        value_fn = criterion_value(logits_fn, Untargeted(y), attack.loss)
+        return tf.stop_gradient(ascend(value_fn, start, wide.threat.projector(x), wide, steps=1).x)
