@@ -1,8 +1,6 @@
-"""Which model's adversarial examples fool which: every source against every target."""
+"""Transfer: adversarial examples made on each model, tried on every other."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,62 +11,10 @@ from tfharden.classifiers import Classifier, as_classifier
 from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.evaluation.names import distinct
+from tfharden.evaluation.results import TransferResult
 from tfharden.threats import Threat
 
 Progress = Callable[[str, float], None]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TransferMatrix:
-    """Accuracy of every target on the examples made on every source, over all images.
-
-    Attributes:
-        attack: name of the attack.
-        parameters: what it was, as its configuration tells it.
-        sources: names of the models that examples were made on, those that the attack can be run on.
-        targets: names of all models.
-        accuracy: `[sources, targets]`; where both are one model, what the attack itself leaves of it.
-        clean: accuracy without an attack, `[targets]`.
-        noise: accuracy under random noise as long as the perturbations may be, `[targets]`.
-    """
-
-    attack: str
-    parameters: dict[str, Any]
-    sources: tuple[str, ...]
-    targets: tuple[str, ...]
-    accuracy: np.ndarray
-    clean: np.ndarray
-    noise: np.ndarray
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """What report.json holds of it."""
-        return {
-            "attack": self.attack,
-            "parameters": self.parameters,
-            "sources": list(self.sources),
-            "targets": list(self.targets),
-            "robust_accuracy": self.accuracy.tolist(),
-            "clean_accuracy": self.clean.tolist(),
-            "noise_accuracy": self.noise.tolist(),
-        }
-
-    def table(self) -> str:
-        """The matrix in percent as aligned text: a row a source, above them one without change and one of noise."""
-        return as_table(self.content)
-
-
-def as_table(content: Mapping[str, Any]) -> str:
-    """What `TransferMatrix.content` says as aligned text."""
-    rows = [[f"{content['attack']} on", *content["targets"]]]
-    for name, shares in (
-        ("no change", content["clean_accuracy"]),
-        ("random noise", content["noise_accuracy"]),
-        *zip(content["sources"], content["robust_accuracy"], strict=True),
-    ):
-        rows.append([name, *(f"{100 * share:.1f}" for share in shares)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
 
 
 def transfer_matrix(
@@ -78,7 +24,7 @@ def transfer_matrix(
     *,
     checkpoint: _io.Path | None = None,
     progress: Progress = lambda label, share: None,
-) -> TransferMatrix:
+) -> TransferResult:
     """Makes examples on every model that the attack can be run on, and tries them on every model.
 
     Entries are what `Transfer(attack, source)` does to each target; on the diagonal, what the attack does to its own
@@ -87,8 +33,8 @@ def transfer_matrix(
     Args:
         models: Keras models, classifiers, paths of .keras and .tflite files, all of the same images and classes.
         examples: images `[n, ...]` and labels `[n]`.
-        attack: what is run on the sources; its threat is everybody's.
-        checkpoint: folder where attacks note what is done, as they do.
+        attack: what is run on the sources, under the threat of all models.
+        checkpoint: folder in which attacks keep checkpoints.
         progress: is told what goes on, and the share of it that is done.
 
     Raises:
@@ -111,10 +57,10 @@ def transfer_matrix(
                 continue
             if target.threat not in made:
                 transfer = Transfer(attack, classifiers[source])
-                made[target.threat] = transfer(_Unbeaten(target), x, y, checkpoint=checkpoint).adversarial
+                made[target.threat] = transfer(_Unbeatable(target), x, y, checkpoint=checkpoint).adversarial
             accuracy[row, column] = target.accuracy(made[target.threat])
         progress(label, 1.0)
-    return TransferMatrix(
+    return TransferResult(
         attack=attack.name,
         parameters=attack.parameters(),
         sources=tuple(names[source] for source in sources),
@@ -166,7 +112,7 @@ class _Target:
         return add_noise(self.threat, self.origin, np.random.default_rng(0))
 
 
-class _Unbeaten(Classifier):
+class _Unbeatable(Classifier):
     """Stands in for all targets that receive the same: it is never wrong, so that every image is attacked."""
 
     def __init__(self, target: _Target) -> None:

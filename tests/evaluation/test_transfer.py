@@ -9,7 +9,7 @@ from tfharden.attacks import BIM, PGD, MultiTargeted, Square, Transfer
 from tfharden.attacks.universal import Universal
 from tfharden.classifiers import CallableClassifier
 from tfharden.errors import InputError
-from tfharden.evaluation.transfer_matrix import transfer_matrix
+from tfharden.evaluation.transfer import transfer_matrix
 
 SHAPE = (3, 4, 1)
 RNG = np.random.default_rng(0)
