@@ -11,7 +11,7 @@ from tfharden.attacks.core.compiled import traced
 from tfharden.attacks.core.criteria import Untargeted, criterion_value
 from tfharden.attacks.gradient.ascent import SteepestAscent, ascend
 from tfharden.classifiers import Classifier
-from tfharden.evaluation.checks.context import Subject
+from tfharden.evaluation.checks.images import CheckedImages
 from tfharden.losses import Loss
 from tfharden.threats import Threat
 
@@ -35,7 +35,7 @@ class AscentTrace(NamedTuple):
 
 
 def trace_ascent(
-    subject: Subject,
+    context: CheckedImages,
     loss: Loss,
     *,
     steps: int = STEPS,
@@ -43,10 +43,10 @@ def trace_ascent(
     crossings: float = CROSSINGS,
     at_random: bool = True,
 ) -> AscentTrace:
-    """Climbs `loss` from the subject's images.
+    """Climbs `loss` from the context's images.
 
     Args:
-        subject: with a classifier that gives gradients.
+        context: with a classifier that gives gradients.
         loss: per-example loss.
         steps: of constant length.
         radius: of the ball, in units of epsilon.
@@ -56,13 +56,13 @@ def trace_ascent(
     Raises:
         InputError: a classifier without gradients.
     """
-    classifier, threat, y = subject.classifier, subject.threat, subject.y
+    classifier, threat, y = context.classifier, context.threat, context.y
     key = "ascent trace", threat.with_epsilon(0.0), loss
     step = classifier.compiled(key, lambda: _compiled_step(classifier, threat, loss))
-    origin, labels = tf.constant(subject.x), tf.constant(y, tf.int32)
+    origin, labels = tf.constant(context.x), tf.constant(y, tf.int32)
     x = origin
     if at_random:
-        seed = subject.rng().integers(2**31, size=2)
+        seed = context.rng().integers(2**31, size=2)
         x = threat.scaled(radius).random_start(origin, tf.constant(seed, tf.int32))
     size = crossings * radius * threat.epsilon / steps
     numbers = tf.constant(SteepestAscent(threat.scaled(np.float32(radius)), size).numbers, tf.float32)

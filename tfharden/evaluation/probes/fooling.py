@@ -1,4 +1,4 @@
-"""Fooling images: noise that a classifier is sure to recognise (Nguyen, Yosinski, Clune 2015).
+"""Fooling images: noise that a classifier is sure to recognise (Nguyen et al. 2015, arXiv:1412.1897).
 
 They are near no image and have no threat but the box of valid inputs: what they show is that confidence says nothing
 about whether an image is one of the classes at all.
@@ -19,6 +19,8 @@ from tfharden.attacks.gradient.ascent import SteepestAscent, ascend
 from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.data.examples import check_labels
 from tfharden.errors import InputError
+from tfharden.evaluation.results import FoolingResult
+from tfharden.hardening.confidence_measure import probabilities
 from tfharden.losses import cross_entropy
 from tfharden.threats import Linf, Threat
 
@@ -60,16 +62,21 @@ class FoolingImages:
         return self.confidence >= self.wanted
 
     @property
-    def content(self) -> dict[str, Any]:
+    def summary(self) -> FoolingResult:
         """What report.json holds of it: all but the images."""
-        return {
-            "wanted": self.wanted,
-            "success_rate": float(self.success.mean()),
-            "classes": self.targets.tolist(),
-            "confidence": self.confidence.tolist(),
-            "queries": self.queries,
-            "gradients": self.gradients,
-        }
+        return FoolingResult(
+            wanted=self.wanted,
+            success_rate=float(self.success.mean()),
+            classes=tuple(self.targets.tolist()),
+            confidence=tuple(self.confidence.tolist()),
+            queries=self.queries,
+            gradients=self.gradients,
+        )
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return self.summary.to_json()
 
 
 def fool_by_gradient(
@@ -134,10 +141,10 @@ def fool_by_evolution(
     seed: int = 0,
     progress: Progress = lambda share: None,
 ) -> FoolingImages:
-    """Evolution of pixels from uniform noise, one champion a class (MAP-Elites, Mouret and Clune 2015); no gradients.
+    """Evolution of pixels from uniform noise, one champion a class, without gradients.
 
     Each offspring is a mutated champion of a class that the classifier isn't sure of yet, and takes the place of the
-    champion of any class in which it scores no less: what comes up on the way to one class serves another.
+    champion of any class in which it scores no less (MAP-Elites, Mouret and Clune 2015, arXiv:1504.04909).
 
     Args:
         classifier: any, a .tflite too.
@@ -171,16 +178,6 @@ def fool_by_evolution(
             return _judged(classifier, champions, targets, confidence, queries=spent, gradients=0)
         parents = champions[random.choice(unsure, min(OFFSPRING, queries - spent))]
         offspring = _mutated(random, threat, parents)
-
-
-def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """The probability of each class, `[n, classes]`; 0 for all where the logits aren't finite."""
-    logits = classifier.logits(images)
-    finite = np.isfinite(logits).all(axis=1, keepdims=True)
-    logits = np.where(finite, logits, 0.0)
-    if classifier.scores != "log of probabilities":
-        logits = np.asarray(tf.nn.log_softmax(logits))
-    return np.where(finite, np.exp(logits), 0.0)
 
 
 def _check(classifier: Classifier, targets: Sequence[int] | None, confidence: float, **counts: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Linearity of a classifier about its images: the explanation of adversarial examples, made measurable.
 
-Where a classifier is linear, many small changes add up (Goodfellow, Shlens, Szegedy 2015; `dimension` has the numbers).
+Where a classifier is linear, many small changes add up (Goodfellow et al. 2015, arXiv:1412.6572; `dimension` has the
+numbers).
 """
 
 import dataclasses
@@ -17,6 +18,8 @@ from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.evaluation.probes.dimension import dual_order
+from tfharden.evaluation.probes.probe import Probe, ProbeContext, ProbeFinding
+from tfharden.evaluation.results import LinearityResult, LineExample
 from tfharden.losses import Loss, cross_entropy
 from tfharden.threats import Threat
 from tfharden.threats.base import image_axes
@@ -58,20 +61,25 @@ class Linearity:
         return float(self.gamma.mean() / max(np.abs(self.rise).mean(), np.finfo(np.float32).tiny))
 
     @property
-    def content(self) -> dict[str, Any]:
+    def summary(self) -> LinearityResult:
         """What report.json holds of it."""
-        return {
-            "reach": REACH,
-            "offsets": self.offsets.tolist(),
-            "margin_mean": self.margin.tolist(),
-            "example": {"label": self.example_label, "logits": self.example_logits.tolist()},
-            "straightness": self.straightness,
-            "rise_mean": float(self.rise.mean()),
-            "gamma_mean": float(self.gamma.mean()),
-            "deviation": self.deviation,
-            "num_examples": len(self.gamma),
-            "loss": self.loss,
-        }
+        return LinearityResult(
+            reach=REACH,
+            offsets=self.offsets,
+            margin_mean=self.margin,
+            example=LineExample(label=self.example_label, logits=self.example_logits),
+            straightness=self.straightness,
+            rise_mean=float(self.rise.mean()),
+            gamma_mean=float(self.gamma.mean()),
+            deviation=self.deviation,
+            num_examples=len(self.gamma),
+            loss=self.loss,
+        )
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return self.summary.to_json()
 
 
 def linearity(
@@ -87,7 +95,7 @@ def linearity(
 
     The line is not cut at the box, for it is the classifier that is looked at and not what a device can receive: beyond
     the box its values are no images. Rise and gamma are, as an adversary is, within the box. The bend is that of the
-    local linearity measure (Qin et al. 2019), by 10 steps of projected ascent from a random point.
+    local linearity measure (Qin et al. 2019, arXiv:1907.02610), by 10 steps of projected ascent from a random point.
 
     Args:
         classifier: one with gradients.
@@ -133,6 +141,14 @@ def linearity(
         gamma=gamma,
         loss=loss.__name__,
     )
+
+
+def look(context: ProbeContext) -> ProbeFinding:
+    """The linearity of the cross entropy."""
+    found = linearity(
+        context.classifier, context.examples, context.threat, seed=context.seed, progress=context.progress
+    )
+    return ProbeFinding(found.summary)
 
 
 def check_ball(threat: Threat) -> None:
@@ -206,3 +222,6 @@ def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     others, rows = logits.copy(), np.arange(len(y))
     others[:, rows, y] = -np.inf
     return logits[:, rows, y] - others.max(axis=-1)
+
+
+PROBE = Probe(look, check_ball, num_examples=200)
