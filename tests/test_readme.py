@@ -46,5 +46,5 @@ def test_figures_are_those_of_the_benchmarks():
 
 
 def test_every_attack_method_and_loss_is_named():
-    names = (*attacks.BY_NAME, *objectives.KNOWN, *distillation.KNOWN, *losses.KNOWN)
+    names = (*attacks.KNOWN, *objectives.KNOWN, *distillation.KNOWN, *losses.KNOWN)
     assert not [name for name in names if f"`{name}`" not in README]

@@ -31,7 +31,7 @@ print(len(told.getvalue()), *({{"tensorflow", "keras"}} & {{*sys.modules}}))
         (choices.NORMS, threats.NORMS),
         (choices.DATASETS, th.data.NAMES),
         (choices.MODELS, models.KNOWN),
-        (choices.ATTACKS, attacks.BY_NAME),
+        (choices.ATTACKS, attacks.KNOWN),
         (choices.PROBES, evaluation.PROBES),
         (choices.KERNELS, tflite.KERNELS),
         (choices.OBJECTIVES, hardening.objectives.KNOWN),
@@ -49,8 +49,8 @@ def test_names_are_those_of_the_registry(stated, registered):
 
 
 def test_attacks():
-    assert attacks.KNOWN == choices.KNOWN_ATTACKS
-    assert [n for n, kind in attacks.BY_NAME.items() if kind.minimises] == [*choices.MINIMUM_NORM_ATTACKS]
+    assert attacks.naming() == choices.KNOWN_ATTACKS
+    assert [n for n, kind in attacks.KNOWN.items() if kind.minimises] == [*choices.MINIMUM_NORM_ATTACKS]
     assert all(choices.is_attack(name) and attacks.is_known(name) for name in ("pgd", "eot-pgd", "pgd-t"))
     assert not choices.is_attack("eot")
     assert not attacks.is_known("eot")
@@ -61,7 +61,7 @@ def test_attacks():
 def test_budgets_go_to_the_attacks_that_the_help_names(setting):
     getting = [
         name
-        for name, kind in attacks.BY_NAME.items()
+        for name, kind in attacks.KNOWN.items()
         if getattr(attacks.fitting(name, threats.get(kind.norms[0], 1.0), {setting: 910}), setting, None) == 910
     ]
     assert [*choices.ATTACKS_WITH[setting]] == getting

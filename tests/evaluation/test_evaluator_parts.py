@@ -111,7 +111,7 @@ def test_models_without_gradients_are_left_out_of_probes_that_need_them(no_check
 
 
 def test_attacks_that_are_fitted_get_the_training_examples(no_checks, monkeypatch):
-    monkeypatch.setitem(registry.BY_NAME, "uap", Universal)
+    monkeypatch.setitem(registry.KNOWN, "uap", Universal)
     fitted = examples(50, seed=2)
     found = content([linear_classifier()], examples(60), attacks=["uap"], training=fitted, transfer="uap", seed=3)
     (uap,) = only(found)["attacks"]

@@ -24,7 +24,7 @@ from tfharden.attacks.minimum_norm.deepfool import DeepFool
 from tfharden.attacks.minimum_norm.fab import FAB
 from tfharden.attacks.minimum_norm.jsma import JSMA
 from tfharden.attacks.minimum_norm.lbfgs import LBFGS
-from tfharden.attacks.registry import BY_NAME, KNOWN, fitting, get, is_known, takes
+from tfharden.attacks.registry import KNOWN, fitting, get, is_known, naming, register, takes
 from tfharden.attacks.score.noise import Noise
 from tfharden.attacks.score.spsa import SPSA
 from tfharden.attacks.score.square import Square
@@ -34,7 +34,6 @@ __all__ = [
     "APGD",
     "APGDDLR",
     "BIM",
-    "BY_NAME",
     "DIVA",
     "FAB",
     "FGSM",
@@ -63,14 +62,19 @@ __all__ = [
     "fitting",
     "get",
     "is_known",
+    "naming",
+    "register",
     "takes",
 ]
 
 
+_RENAMED = {"RunnerUps": "MultiTargeted", "BY_NAME": "KNOWN"}
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    if name == "RunnerUps":
-        warn_renamed(f"{__name__}.RunnerUps", f"{__name__}.MultiTargeted")
-        return MultiTargeted
+    if name in _RENAMED:
+        warn_renamed(f"{__name__}.{name}", f"{__name__}.{_RENAMED[name]}")
+        return globals()[_RENAMED[name]]
     if name in ("FoolingImages", "fool_by_evolution", "fool_by_gradient"):
         from tfharden.evaluation.probes import fooling  # noqa: PLC0415 - evaluation lies above this package
 

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from tfharden._deprecation import renamed_names
+from tfharden._registry import Registry
 from tfharden.attacks.composite.auto_attack import AutoAttack
 from tfharden.attacks.composite.eot import EoT
 from tfharden.attacks.composite.multi_targeted import MultiTargeted
@@ -26,16 +28,25 @@ from tfharden.attacks.universal import Universal
 from tfharden.errors import InputError
 from tfharden.threats import Threat
 
-BY_NAME: dict[str, type[Attack]] = {
-    attack.name: attack
-    for attack in (
-        *(FGSM, BIM, PGD, MarginPGD, MIFGSM, APGD, APGDDLR),
-        *(DeepFool, FAB, CarliniWagner, LBFGS, JSMA),
-        *(Square, SPSA, HopSkipJump, Noise, Universal, AutoAttack),
-    )
-}
 AVERAGED, EACH_TARGET = "eot-", "-t"
-KNOWN = f"{', '.join(BY_NAME)}; NAME{EACH_TARGET} aims at each runner-up class, {AVERAGED}NAME averages gradients"
+
+KNOWN: Registry[type[Attack]] = Registry(
+    "attack",
+    {
+        attack.name: attack
+        for attack in (
+            *(FGSM, BIM, PGD, MarginPGD, MIFGSM, APGD, APGDDLR),
+            *(DeepFool, FAB, CarliniWagner, LBFGS, JSMA),
+            *(Square, SPSA, HopSkipJump, Noise, Universal, AutoAttack),
+        )
+    },
+)
+register = KNOWN.register
+
+
+def naming() -> str:
+    """The names that `get` knows, in words."""
+    return f"{', '.join(KNOWN)}; NAME{EACH_TARGET} aims at each runner-up class, {AVERAGED}NAME averages gradients"
 
 
 def get(name: str, threat: Threat, **settings: object) -> Attack:
@@ -45,8 +56,8 @@ def get(name: str, threat: Threat, **settings: object) -> Attack:
         InputError: an unknown name (the message lists the known ones), or values that the attack refuses.
     """
     if not is_known(name):
-        raise InputError(f"unknown attack {name!r}: known are {KNOWN}")
-    attack = BY_NAME[_base(name)](threat, **settings)  # type: ignore[call-arg]
+        raise InputError(f"unknown attack {name!r}: known are {naming()}")
+    attack = KNOWN[_base(name)](threat, **settings)  # type: ignore[call-arg]
     if name.startswith(AVERAGED):
         attack = EoT(attack)  # type: ignore[arg-type]
     return MultiTargeted(attack) if name.endswith(EACH_TARGET) else attack
@@ -65,7 +76,7 @@ def fitting(name: str, threat: Threat, settings: Mapping[str, Any]) -> Attack:
 
 def takes(name: str, setting: str) -> bool:
     """Whether `fitting` gives this setting to the attack of that name."""
-    kind = BY_NAME.get(_base(name))
+    kind = KNOWN.get(_base(name))
     if kind is None or setting not in {field.name for field in dataclasses.fields(kind)}:
         return False
     return {"restarts": kind.random_start, "steps": not kind.minimises}.get(setting, True)
@@ -73,8 +84,11 @@ def takes(name: str, setting: str) -> bool:
 
 def is_known(name: str) -> bool:
     """Whether there is an attack of that name."""
-    return _base(name) in BY_NAME
+    return _base(name) in KNOWN
 
 
 def _base(name: str) -> str:
     return name.removeprefix(AVERAGED).removesuffix(EACH_TARGET)
+
+
+__getattr__ = renamed_names(__name__, {"BY_NAME": "KNOWN"}, globals())

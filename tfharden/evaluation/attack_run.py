@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfharden.attacks import BIM, Attack, AttackResult, EoT, GradientAttack, Universal
+from tfharden.attacks import PGD, Attack, AttackResult, EoT, GradientAttack, Universal
 from tfharden.attacks.core.wrapper import Wrapper
 from tfharden.evaluation.results import AttackSummary, StageResult
 from tfharden.evaluation.statistics import share_interval
@@ -55,7 +55,7 @@ class AttackRun:
     @property
     def path_length(self) -> float | None:
         """Length of all its steps together, where the length of a step was chosen."""
-        is_chosen = isinstance(self.attack, BIM) and self.attack.step_size is not None
+        is_chosen = isinstance(self.attack, PGD) and self.attack.step_size is not None
         return self.attack.steps * self.attack.step_size if is_chosen else None
 
     def first(self, count: int) -> "AttackRun":

@@ -89,7 +89,7 @@ def _compared(
     progress: Progress,
 ) -> ComparedModel:
     x, y = examples
-    received = np.asarray(model.restrict_threat(threat).round_to_lattice(x))
+    received = model.restrict_threat(threat).received(x)
     others = _on_other_kernels(model)
     rows, label = [], f"{model.name} against {source.name}"
     pairs = list(itertools.product(attacks, EPSILON_SHARES))

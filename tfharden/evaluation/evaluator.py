@@ -148,7 +148,7 @@ class _Evaluation:
     def of_model(self, model: ModelPlan) -> tuple[ModelResult, Panel | None]:
         """One model under all its attacks, and what the page shows of it."""
         classifier, (x, y) = model.classifier, self.plan.examples
-        received = np.asarray(classifier.restrict_threat(self.plan.threat).round_to_lattice(x))
+        received = classifier.restrict_threat(self.plan.threat).received(x)
         clean = classifier.predict(received)
         right, chosen = clean == y, _one_of_each(y)
         runs, samples = [], {}

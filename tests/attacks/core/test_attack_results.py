@@ -373,7 +373,7 @@ def test_former_names_warn():
 def test_attacks_by_name():
     assert attacks.get("pgd", Linf(0.1), steps=3) == PGD(Linf(0.1), 3)
     assert attacks.get("pgd-margin", Linf(0.1)).loss is losses.margin
-    for name, kind in attacks.BY_NAME.items():
+    for name, kind in attacks.KNOWN.items():
         threat = threats.get(kind.norms[0], 1.0)
         assert attacks.get(name, threat).name == name
         assert attacks.fitting(name, threat, {"seed": 1, "steps": 3}).name == name
