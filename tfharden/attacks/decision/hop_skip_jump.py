@@ -78,13 +78,13 @@ class HopSkipJump(MinimumNormAttack):
         def solve(search: SearchState, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             oracle = Oracle(classifier, self.threat, search, chosen, self.queries, enough)
             count, before = np.sum(search.minimum > 0), np.sum(search.minimum[: chosen[0]] > 0)
-            for share in self._walk(oracle, search.generator(self.seed, int(chosen[0]))):
+            for share in self._approach(oracle, search.generator(self.seed, int(chosen[0]))):
                 search.report(min(1.0, (before + share * len(chosen)) / count))
             return oracle.nearest, np.isfinite(oracle.distance)
 
         return solve
 
-    def _walk(self, oracle: Oracle, rng: np.random.Generator) -> Iterator[float]:
+    def _approach(self, oracle: Oracle, rng: np.random.Generator) -> Iterator[float]:
         """Lets the oracle see nearer and nearer images; after each round, how much of the budget is spent."""
         size = oracle.origin[0].size
         # The bisection ends at this share of the distance: theta of the paper, d^-2 in Linf and d^-1.5 in L2.
