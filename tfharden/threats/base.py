@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import tensorflow as tf
@@ -195,11 +195,11 @@ class Threat(RenamedMembers, Configurable, abc.ABC):
         return max(worst, 0.0) if finite else math.inf
 
     def _steps(self, x: tf.Tensor) -> tf.Tensor:
-        return (x - self.bounds[0]) / self.lattice
+        return (x - self.bounds[0]) / cast("float", self.lattice)
 
     def _on_lattice(self, steps: tf.Tensor) -> tf.Tensor:
         low, high = self.bounds
-        most = math.floor((high - low + self.rounding) / self.lattice)
+        most = math.floor((high - low + self.rounding) / cast("float", self.lattice))
         return tf.clip_by_value(low + tf.clip_by_value(steps, 0.0, most) * self.lattice, low, high)
 
 
@@ -225,8 +225,8 @@ class Projector:
         return self.threat.round_to_lattice_in_ball(x, self.origin)
 
 
-def _short(value: object, whole: float = 1.0) -> str:
-    """A number in six digits, as a part of `whole` where that is exact and they are not; anything else as it is."""
+def _short(value: float, whole: float = 1.0) -> str:
+    """A number in six digits, as a part of `whole` where that is exact and they are not; a tensor as it is."""
     if not is_finite_number(value):
         return str(value)
     text, parts = f"{value:g}", round(whole / value) if value else 0

@@ -120,8 +120,7 @@ def ascend(
     """Computes value and gradient and takes a step of the rule, a number of times.
 
     Args:
-        value_fn: from images to what is climbed, `[batch]`, and whether the criterion is reached there,
-            `[batch]`.
+        value_fn: from images to what is climbed, `[batch]`, and whether the criterion is reached there, `[batch]`.
             Labels, losses and models are closed over.
         x: where to start, `[batch, ...]`.
         project: `threat.projector(origin)`, which brings images into ball and box.
