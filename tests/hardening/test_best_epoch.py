@@ -36,7 +36,7 @@ class Script(keras.callbacks.Callback):
 
 def trainer(seed=0, **optimizer):
     made = robust(linear(seed=seed), FGSM(th.Linf(0.1)))
-    made.compile(keras.optimizers.SGD(0.5, **optimizer))
+    made.compile(keras.optimizers.SGD(0.5, **optimizer), run_eagerly=True)
     return made
 
 

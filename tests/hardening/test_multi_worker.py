@@ -40,10 +40,14 @@ def fitted(strategy, make, x, y, **settings):
     return trainer, {"history": history, "weights": trainer.model.get_weights()}
 
 
+def traced(*arguments, **settings):
+    return robust(*arguments, run_eagerly=False, **settings)
+
+
 def goodfellow():
     model = linear(kernel_regularizer=keras.regularizers.L2(0.1))
     settings = {"evaluation_attack": FGSM(THREAT)}  # no random starts, which would differ between replicas
-    return robust(model, FGSM(THREAT), th.objectives.Goodfellow(), settings=settings, metrics=["accuracy"])
+    return traced(model, FGSM(THREAT), th.objectives.Goodfellow(), settings=settings, metrics=["accuracy"])
 
 
 def whole(strategy):
@@ -81,12 +85,12 @@ def distilled(strategy):
 
 def perturbed_weights(strategy):
     settings = {"weight_perturbation": th.WeightPerturbation(0.1)}
-    return fitted(strategy, lambda: robust(linear(), FGSM(THREAT), settings=settings), *examples(16))[1]
+    return fitted(strategy, lambda: traced(linear(), FGSM(THREAT), settings=settings), *examples(16))[1]
 
 
 def free(strategy):
     objective = th.objectives.Free(THREAT, replays=2, batch_size=8)
-    return fitted(strategy, lambda: robust(linear(), None, objective), *examples(16))[1]
+    return fitted(strategy, lambda: traced(linear(), None, objective), *examples(16))[1]
 
 
 def drawn(strategy):
@@ -95,7 +99,7 @@ def drawn(strategy):
     attack = PGD(THREAT, steps=1, step_size=1e-6)
 
     def make():
-        trainer = robust(linear(), attack, recording(seen))
+        trainer = traced(linear(), attack, recording(seen))
         keras.utils.set_random_seed(os.getpid() % 1000)
         return trainer
 
@@ -110,7 +114,7 @@ def refused(strategy):
     with pytest.raises(th.InputError) as too_few:
         fitted(strategy, goodfellow, *examples(9))
     with pytest.raises(th.InputError) as several_steps, strategy.scope():
-        robust(linear(), FGSM(THREAT), steps_per_execution=2)
+        traced(linear(), FGSM(THREAT), steps_per_execution=2)
     return one_line(too_few), one_line(several_steps)
 
 

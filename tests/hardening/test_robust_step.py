@@ -24,7 +24,7 @@ from tfharden.errors import InputError
 # Natural training is Keras' own.
 
 
-@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}], ids=["graph", "eager"])
+@pytest.mark.parametrize("options", [{"run_eagerly": False}, {"run_eagerly": True}], ids=["graph", "eager"])
 def test_without_an_attack_fit_is_keras_fit(options):
     def network():
         keras.utils.set_random_seed(3)
