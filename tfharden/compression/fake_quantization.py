@@ -118,7 +118,7 @@ class ActivationRange(layers.Layer):
 
     def __init__(self, fixed: tuple[float, float] | None = None, name: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(name=name, **kwargs)
-        self.fixed = None if fixed is None else tuple(fixed)
+        self.fixed: tuple[float, float] | None = None if fixed is None else (fixed[0], fixed[1])
         self.observed: tuple[float, float] | None = None
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -135,7 +135,7 @@ class ActivationRange(layers.Layer):
 
     def observe(self, values: tf.Tensor) -> None:
         """Widens what was observed before."""
-        low, high = self.observed
+        low, high = self.observed or (0.0, 0.0)
         self.observed = min(low, float(tf.reduce_min(values))), max(high, float(tf.reduce_max(values)))
 
     def settle(self) -> None:

@@ -135,7 +135,8 @@ class Pruning(Constrained):
         """Counts anew which weights are small, when that is due."""
         super().on_train_batch_begin(batch, logs)
         if self._pattern is not None and batch == 0:
-            self._update(lambda path, weights: pattern_mask(weights, *self._pattern, depthwise=path in self._depthwise))
+            kept, of = self._pattern
+            self._update(lambda path, weights: pattern_mask(weights, kept, of, depthwise=path in self._depthwise))
         if self._schedule is not None:
             due, sparsity = self._schedule(self.model.optimizer.iterations.value)
             if due:

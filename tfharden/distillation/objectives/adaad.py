@@ -43,7 +43,7 @@ class AdaAD(DistillationObjective):
         check_number("robust_share", self.robust_share, least=0, most=1)
 
     def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
-        attack = trainer.current_attack()
+        attack = trainer.require_attack()
 
         def both(images: tf.Tensor) -> tf.Tensor:
             return tf.concat([trainer.logits_fn(images), batch.extra.teacher_logits(images)], axis=-1)

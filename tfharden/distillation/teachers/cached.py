@@ -90,7 +90,7 @@ def _key(classifier: KerasClassifier, x: np.ndarray) -> str:
     digest = hashlib.sha256(classifier.fingerprint().encode())
     digest.update(json.dumps(keras.saving.serialize_keras_object(classifier.model), sort_keys=True).encode())
     digest.update(f"{x.shape}".encode())
-    digest.update(np.ascontiguousarray(x))
+    digest.update(np.ascontiguousarray(x).data)
     return digest.hexdigest()
 
 
