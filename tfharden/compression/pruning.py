@@ -97,7 +97,7 @@ class _Masked(keras.constraints.Constraint):
 class Pruning(Constrained):
     """Prunes a model's kernels while `fit` trains it; the model stays the ordinary Keras model that it is.
 
-    The masks hang on the variables as constraints, in any trainer, and go when training ends; the zeros remain.
+    The masks are constraints of the variables, in any trainer, and are removed when training ends; the zeros remain.
 
     Without a schedule or a pattern the zeros that kernels have are kept, and no others are made: for training on after
     pruning, as in quantisation-aware training.

@@ -58,7 +58,11 @@ class Comparison(keras.layers.Layer):
     """
 
     def __init__(
-        self, losses: Sequence[keras.distillation.DistillationLoss], student: keras.Model, teacher: keras.Model, seed: int
+        self,
+        losses: Sequence[keras.distillation.DistillationLoss],
+        student: keras.Model,
+        teacher: keras.Model,
+        seed: int,
     ) -> None:
         super().__init__(name="comparison")
         for loss in losses:
