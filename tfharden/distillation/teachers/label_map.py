@@ -86,9 +86,11 @@ class LabelMap(keras.Model):
         super().__init__(name=name, dtype="float32")
         if not (isinstance(teachers, Mapping) and isinstance(classes, Mapping) and teachers):
             raise InputError("a label map needs teachers and the names of their classes, each by domain")
-        preprocess = {domain: layer for domain, layer in (preprocess or {}).items() if layer is not None}
+        before: dict[str, keras.layers.Layer] = {
+            domain: layer for domain, layer in (preprocess or {}).items() if layer is not None
+        }
         self.domains = tuple(teachers)
-        unknown = [domain for domain in (*classes, *preprocess) if domain not in teachers]
+        unknown = [domain for domain in (*classes, *before) if domain not in teachers]
         missing = [domain for domain in teachers if domain not in classes]
         if unknown or missing:
             what = f"no teacher for {unknown[0]!r}" if unknown else f"no class names for {missing[0]!r}"
@@ -97,14 +99,14 @@ class LabelMap(keras.Model):
             raise InputError(f"domain_from={domain_from!r} has to be 'labels', 'stream' or 'confidence'")
         if not 0 < sharpness < math.inf:
             raise InputError(f"sharpness={sharpness} has to be > 0 and finite")
-        self._image = image_shape(list(teachers.values()), [preprocess.get(domain) for domain in teachers])
+        self._image = image_shape(list(teachers.values()), [before.get(domain) for domain in teachers])
         self._names = {domain: tuple(classes[domain]) for domain in teachers}
         self._check_classes(teachers, classes)
         self.domain_from = domain_from
         self.temperature = check_temperature(temperature)
         self.sharpness = float(sharpness)
         self.teachers = dict(teachers)
-        self.preprocess = preprocess
+        self.preprocess = before
         self._probabilities = {domain: gives_probabilities(model) for domain, model in teachers.items()}
         self.built = True
 
@@ -206,6 +208,7 @@ class LabelMap(keras.Model):
             guess = [math.log(math.log(len(self._names[domain]))) for domain in self.domains]
             below_a_guess = tf.stack([g - log_entropy(z) for g, z in zip(guess, logits, strict=True)], axis=-1)
             return tf.maximum(tf.nn.log_softmax(self.sharpness * below_a_guess), LOG_OF_ZERO)
+        domains = tf.convert_to_tensor(domains)
         known = (domains >= 0) & (domains < len(self.domains))
         told = tf.one_hot(domains, len(self.domains), on_value=0.0, off_value=LOG_OF_ZERO)
         return tf.where(known[:, None], told, math.nan)
