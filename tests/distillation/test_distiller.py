@@ -232,11 +232,10 @@ def linear_student(seed=0):
     return keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES)])
 
 
-@pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_soft_targets_alone_teach_within_keras_distiller(temperature):
+def test_soft_targets_alone_teach_within_keras_distiller():
     x, y, teacher = problem()
     student = linear_student()
-    theirs = keras.distillation.Distiller(teacher, student, [th.SoftTarget(temperature)], student_loss_weight=0.0)
+    theirs = keras.distillation.Distiller(teacher, student, [th.SoftTarget(4.0)], student_loss_weight=0.0)
     theirs.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     theirs.optimizer.learning_rate = 0.03
     theirs.fit(x, y, epochs=20, batch_size=16, verbose=0)
@@ -247,10 +246,9 @@ def test_soft_targets_alone_teach_within_keras_distiller(temperature):
     "loss",
     [
         th.SoftTarget(),
-        th.SoftTarget(4.0),
         keras.distillation.LogitsDistillation(temperature=2.0, loss=keras.losses.KLDivergence()),
     ],
-    ids=["ours", "ours at 4", "Keras'"],
+    ids=["ours", "Keras'"],
 )
 def test_soft_targets_alone_teach(loss):
     x, y, teacher = problem()
