@@ -141,14 +141,12 @@ def augmentation(config: TrainingConfig) -> Affine | None:
     return Affine(config.rotation, config.zoom, config.shear, config.shift, contrast=config.contrast)
 
 
-def split(examples: th.data.Examples, count: int, seed: int) -> tuple[th.data.Examples, th.data.Examples | None]:
-    """Images to train on, and `count` that are left aside, drawn by the seed; None for 0.
+def split(examples: th.data.Examples, count: int, seed: int) -> tuple[th.data.Examples, th.data.Examples]:
+    """Images to train on, and `count` that are left aside, drawn by the seed.
 
     Raises:
         InputError: none is left to train on.
     """
-    if not count:
-        return examples, None
     x, y = examples
     if count >= len(y):
         raise th.InputError(f"--held_out={count} leaves none of the {len(y)} training images to train on")
