@@ -14,6 +14,7 @@ from typing import Any
 
 import lazy_loader as lazy
 
+from tfharden import _saved_layers
 from tfharden._deprecation import warn_renamed
 
 __version__ = "0.1.0"
@@ -26,3 +27,11 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         warn_renamed(f"tfharden.{name}", f"tfharden.{_RENAMED[name]}")
         name = _RENAMED[name]
     return _present_name(name)
+
+
+def _import_saved_layers() -> None:
+    import tfharden.compression.fake_quantization  # noqa: PLC0415
+    import tfharden.distillation.teachers  # noqa: F401, PLC0415
+
+
+_saved_layers.provide(_import_saved_layers)

@@ -74,14 +74,14 @@ def test_images_without_ranges(bounds, x, match, recipe):
 def test_flat_images_in_colour():
     colours = np.random.default_rng(0).random((8, 1, 1, 3)) * np.ones((8, 8, 8, 3))
     with pytest.raises(InputError, match="of one colour"):
-        calibration.check(colours.astype(np.float32), (0, 1))
+        calibration.check_span(colours.astype(np.float32), (0, 1))
     colours[0, 0, 0, 0] = 1 - colours[0, 0, 0, 0]
-    calibration.check(colours.astype(np.float32), (0, 1))
+    calibration.check_span(colours.astype(np.float32), (0, 1))
 
 
 def test_vectors_are_no_colours():
-    calibration.check(np.random.default_rng(0).random((8, 3), np.float32), (0, 1))
-    calibration.check(np.linspace(0, 1, 8, dtype=np.float32)[:, None], (0, 1))
+    calibration.check_span(np.random.default_rng(0).random((8, 3), np.float32), (0, 1))
+    calibration.check_span(np.linspace(0, 1, 8, dtype=np.float32)[:, None], (0, 1))
 
 
 def test_faint_but_honest_images_pass():

@@ -4,7 +4,7 @@ from tests._helpers.mcu_models import SHARED, zoo
 from tfharden import models
 from tfharden.errors import InputError
 from tfharden.export.mcu.operators import SUPPORTED, method, methods
-from tfharden.tflite import operators, read
+from tfharden.tflite import ops, read
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_method(operator, expected):
 
 
 def test_every_supported_operator_is_one_that_files_may_have():
-    assert set(operators.SIGNATURES) >= SUPPORTED
+    assert set(ops.names()) >= SUPPORTED
     assert len(methods(SUPPORTED)) == len(SUPPORTED)
 
 

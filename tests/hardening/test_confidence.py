@@ -68,7 +68,7 @@ def test_never_wrong_or_never_right(model):
     tiny = FGSM(th.Linf(1e-6))
     always, never = confidence(model, x, y, tiny), confidence(model, x, 1 - y, tiny)
     assert (always.clean.wrong, always.clean.wrong_confidence) == (0, None)
-    assert (never.clean.wrong, X == (1, None)
+    assert (never.clean.wrong, never.clean.right_confidence) == (1, None)
     assert always.clean.right_confidence == pytest.approx(never.clean.wrong_confidence)
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfharden._deprecation import RenamedMembers
 from tfharden._text import aligned
 from tfharden.attacks import GradientAttack
-from tfharden.classifiers import Classifier, as_classifier, decide
+from tfharden.classifiers import Classifier, as_classifier
 from tfharden.data.examples import check_images, check_labels
 from tfharden.errors import InputError
 
@@ -24,6 +24,8 @@ class AnswerConfidence(RenamedMembers):
         wrong: share that the model gets wrong, in [0, 1].
         right_confidence: mean confidence where it is right, in [0, 1]; None where it never is.
         wrong_confidence: likewise where it is wrong.
+        right: whether each answer is right, `[images]`.
+        probability: the confidence of each answer, `[images]`; 0 where the logits are not finite.
     """
 
     _renamed: ClassVar[Mapping[str, str]] = {"sure_right": "right_confidence", "sure_wrong": "wrong_confidence"}
@@ -32,6 +34,8 @@ class AnswerConfidence(RenamedMembers):
     wrong: float
     right_confidence: float | None
     wrong_confidence: float | None
+    right: np.ndarray = dataclasses.field(compare=False, repr=False)
+    probability: np.ndarray = dataclasses.field(compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +73,7 @@ def confidence(model: object, x: np.ndarray, y: np.ndarray, attack: GradientAtta
     x = check_images(x, classifier.input_shape, attack.threat.bounds)
     y = check_labels(y, len(x), classifier.num_classes)
     threat = classifier.restrict_threat(attack.threat)
-    clean = np.clip(np.asarray(threat.round_to_lattice(x)), *threat.bounds)
+    clean = threat.received(x)
     made = dataclasses.replace(attack, early_exit=False)(classifier, x, y)
     return Confidence(_answers(classifier, clean, y), _answers(classifier, made.adversarial, y))
 
@@ -85,11 +89,22 @@ def confidence_table(measured: Mapping[str, Confidence]) -> str:
     return aligned(rows)
 
 
-def _answers(classifier: Classifier, images: np.ndarray, y: np.ndarray) -> AnswerConfidence:
+def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+    """The probability of each class, `[n, classes]`; 0 for all where the logits are not finite."""
     logits = classifier.logits(images)
-    right, sure = decide(logits) == y, tf.nn.softmax(logits).numpy().max(axis=-1)
-    sure_wrong = sure[~right & np.isfinite(logits).all(axis=-1)]
-    return AnswerConfidence(len(y), float(np.mean(~right)), _mean(sure[right]), _mean(sure_wrong))
+    finite = np.isfinite(logits).all(axis=1, keepdims=True)
+    logits = np.where(finite, logits, 0.0)
+    if classifier.scores != "log of probabilities":
+        logits = np.asarray(tf.nn.log_softmax(logits))
+    return np.where(finite, np.exp(logits), 0.0)
+
+
+def _answers(classifier: Classifier, images: np.ndarray, y: np.ndarray) -> AnswerConfidence:
+    found = probabilities(classifier, images)
+    probability, is_finite = found.max(axis=1), found.any(axis=1)
+    right = is_finite & (found.argmax(axis=1) == y)
+    wrong = probability[~right & is_finite]
+    return AnswerConfidence(len(y), float(np.mean(~right)), _mean(probability[right]), _mean(wrong), right, probability)
 
 
 def _mean(values: np.ndarray) -> float | None:

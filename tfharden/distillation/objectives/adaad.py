@@ -1,27 +1,18 @@
 """Adaptive adversarial distillation."""
 
 import dataclasses
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfharden._validation import check_number
 from tfharden.attacks import ascend
+from tfharden.attacks.core.criteria import predicted_classes
 from tfharden.distillation.objectives.base import DistillationObjective
 from tfharden.distillation.teaching_step import TeachingStep
 from tfharden.hardening.objectives.trades import noisy
 from tfharden.hardening.trainer import Batch, Outcome, Trainer
-from tfharden.losses import Loss, kl_divergence
+from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
-
-
-class Apart(NamedTuple):
-    """The goal of two models that answer differently; their logits come side by side, `[batch, 2 * classes]`."""
-
-    def values(self, loss: Loss, logits: tf.Tensor) -> tf.Tensor:
-        """What the ascent climbs, `[batch]`: `loss` from the teacher's logits to the student's."""
-        student, teacher = tf.split(logits, 2, axis=-1)
-        return loss(teacher, student)
 
 
 @registered
@@ -45,11 +36,12 @@ class AdaAD(DistillationObjective):
     def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
         attack = trainer.current_attack()
 
-        def both(images: tf.Tensor) -> tf.Tensor:
-            return tf.concat([trainer.logits_fn(images), batch.extra.teacher_logits(images)], axis=-1)
+        def value_fn(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            student, teacher = trainer.logits_fn(images), batch.extra.teacher_logits(images)
+            return kl_divergence(teacher, student), predicted_classes(student) != predicted_classes(teacher)
 
         start = noisy(attack.threat, batch.x, trainer.next_seed())
-        last, *_ = ascend(both, start, batch.x, Apart(), rule=attack.rule, loss=kl_divergence, steps=attack.steps)
+        last = ascend(value_fn, start, attack.threat.projector(batch.x), attack.rule, attack.steps).x
         return tf.stop_gradient(last)
 
     def __call__(  # noqa: D102

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfharden._validation import check_number
 from tfharden.attacks import PGD, GradientAttack, ascend
-from tfharden.attacks.core.criteria import Untargeted
+from tfharden.attacks.core.criteria import Untargeted, criterion_value
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.hardening.trainer import Batch, Trainer
 from tfharden.serialization import registered
@@ -42,5 +42,5 @@ class Fast(Madry):
         attack, logits_fn, x, y = trainer.current_attack(), trainer.logits_fn, batch.x, batch.y
         # The start may leave the box, as in the authors' code. Clipped, every start below black would be black itself.
         start = attack.threat.draw(x, trainer.next_seed())
-        last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=attack.rule, loss=attack.loss, steps=1)
-        return tf.stop_gradient(last)
+        value_fn = criterion_value(logits_fn, Untargeted(y), attack.loss)
+        return tf.stop_gradient(ascend(value_fn, start, attack.threat.projector(x), attack.rule, steps=1).x)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfharden._validation import check_number
 from tfharden.attacks import PGD, GradientAttack, ascend
-from tfharden.attacks.core.criteria import Untargeted
+from tfharden.attacks.core.criteria import Untargeted, criterion_value
 from tfharden.attacks.gradient.ascent import SteepestAscent
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.hardening.trainer import Batch, Trainer
@@ -47,5 +47,5 @@ class NFGSM(Madry):
         start = threat.scaled(self.noise).random_start(x, trainer.next_seed())
         # In a ball that no such step leaves, so that only the box cuts.
         wide = SteepestAscent(threat.scaled(self.noise + self.stretch), self.stretch * threat.epsilon)
-        last, *_ = ascend(logits_fn, start, x, Untargeted(y), rule=wide, loss=attack.loss, steps=1)
-        return tf.stop_gradient(last)
+        value_fn = criterion_value(logits_fn, Untargeted(y), attack.loss)
+        return tf.stop_gradient(ascend(value_fn, start, wide.threat.projector(x), wide, steps=1).x)

@@ -1,35 +1,21 @@
 """TRADES: accuracy against stability."""
 
 import dataclasses
-from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfharden._validation import check_number
 from tfharden.attacks import GradientAttack, ascend
+from tfharden.attacks.core.criteria import predicted_classes
 from tfharden.hardening.objectives.base import Forward, Objective, on_both
 from tfharden.hardening.trainer import Batch, Outcome, Trainer
-from tfharden.losses import Loss, kl_divergence
+from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
 from tfharden.threats import Threat
 from tfharden.threats.base import normal
 
 # Standard deviation of the start: at the clean image itself the gradient of the divergence is zero.
 START = 1e-3
-
-
-class Away(NamedTuple):
-    """The goal of an answer as far as possible from `logits`, `[batch, classes]`."""
-
-    logits: Any
-
-    def values(self, loss: Loss, logits: tf.Tensor) -> tf.Tensor:
-        """What the ascent climbs, `[batch]`: `loss` from these logits to those."""
-        return loss(self.logits, logits)
-
-    def reached(self, classes: Any) -> Any:  # noqa: ANN401
-        """Whether the class is another one, `[batch]`."""
-        return classes != tf.argmax(self.logits, axis=-1, output_type=tf.int32)
 
 
 def noisy(threat: Threat, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -42,8 +28,14 @@ def away(attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, logits: tf.Te
 
     The attack gives ball, steps and step rule; its own start and loss are left out.
     """
-    start, criterion = noisy(attack.threat, x, seed), Away(tf.stop_gradient(logits))
-    last, *_ = ascend(logits_fn, start, x, criterion, rule=attack.rule, loss=kl_divergence, steps=attack.steps)
+    logits = tf.stop_gradient(logits)
+
+    def value_fn(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        answer = logits_fn(images)
+        return kl_divergence(logits, answer), predicted_classes(answer) != predicted_classes(logits)
+
+    threat = attack.threat
+    last = ascend(value_fn, noisy(threat, x, seed), threat.projector(x), attack.rule, attack.steps).x
     return tf.stop_gradient(last)
 
 
