@@ -237,6 +237,9 @@ def test_as_classifier_takes_what_it_knows():
     assert as_classifier(classifier) is classifier
     with pytest.raises(InputError, match="can't attack a int"):
         as_classifier(3)
+    assert as_classifier(model, name="mine").name == "mine"
+    with pytest.raises(InputError, match="no option kernel: known are bounds, name, kernels, threads"):
+        as_classifier(model, kernel="typo")
 
 
 def _convert(folder, name, model, *, integer=False, outputs=None):

@@ -1,4 +1,4 @@
-"""Losses as pure functions of `(logits [batch, classes], labels [batch])` that return one value an example, `[batch]`.
+"""Losses: pure functions of `(logits [batch, classes], labels [batch])` that return one value an example, `[batch]`.
 
 Attacks climb them, training descends them; whoever calls decides how to reduce. Everything is float32, whatever the
 model computes in.
@@ -22,9 +22,9 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def smoothed_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float) -> tf.Tensor:
-    """Cross entropy with labels of which the share `smoothing` is spread evenly over all classes (Szegedy et al. 2016).
+    """Cross entropy with labels of which the share `smoothing` is spread evenly over all classes.
 
-    (1 - s) * -log p_y + s * mean_k(-log p_k).
+    Szegedy et al. 2016, arXiv:1512.00567: (1 - s) * -log p_y + s * mean_k(-log p_k).
     """
     if not smoothing:
         return cross_entropy(logits, labels)
@@ -34,7 +34,7 @@ def smoothed_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: floa
 
 @registered
 def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """max_{i != y} z_i - z_y: positive where the model errs (Carlini and Wagner 2017, f_6 with its sign turned)."""
+    """max_{i != y} z_i - z_y: positive where the model errs (Carlini and Wagner 2017, arXiv:1608.04644, -f_6)."""
     logits, labels = tf.cast(logits, tf.float32), tf.cast(labels, tf.int32)
     truth = tf.one_hot(labels, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
     others = tf.where(truth, logits.dtype.min, logits)
@@ -43,7 +43,9 @@ def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 @registered
 def difference_of_logits_ratio(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """DLR: -(z_y - max_{i != y} z_i) / (z_(1) - z_(3)), blind to shift and scale of the logits (Croce and Hein 2020).
+    """DLR: -(z_y - max_{i != y} z_i) / (z_(1) - z_(3)), which shift and scale of the logits don't change.
+
+    Croce and Hein 2020, arXiv:2003.01690.
 
     Raises:
         InputError: fewer than three classes.

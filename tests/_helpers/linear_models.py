@@ -1,5 +1,7 @@
 """Linear models of two classes, whose robust accuracy is known in closed form, and their evaluation."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -25,11 +27,17 @@ def linear(kernel=None, bias=(0.0, 0.0), *, softmax=False, name="linear"):
     return model
 
 
+@functools.cache
+def linear_classifier(softmax=False):
+    """A classifier that many tests share, so that its graphs are traced once."""
+    return th.KerasClassifier(linear(softmax=softmax))
+
+
 def examples(count=200, model=None, noise=0.1, low=0.2, high=0.8, seed=1):
     """Images far from the box's walls, and the model's own classes but for a share of wrong labels."""
     random = np.random.default_rng(seed)
     x = random.uniform(low, high, (count, *SHAPE)).astype(np.float32)
-    y = (model or linear()).predict(x, verbose=0).argmax(axis=-1)
+    y = model.predict(x, verbose=0).argmax(axis=-1) if model else linear_classifier().predict(x)
     return x, np.where(random.random(count) < noise, 1 - y, y).astype(np.int32)
 
 
@@ -56,6 +64,13 @@ def robust_by_hand(model, x, y, threat=THREAT):
     margin, direction = margins(model, x, y)
     dual = np.abs(direction).sum() if threat.norm == "Linf" else np.linalg.norm(direction)
     return margin > threat.epsilon * dual
+
+
+def without_seconds(value):
+    """Part of a report without what differs from run to run."""
+    if isinstance(value, dict):
+        return {key: without_seconds(item) for key, item in value.items() if key != "seconds"}
+    return [without_seconds(item) for item in value] if isinstance(value, list) else value
 
 
 def content(models, data, threat=THREAT, attacks=("pgd",), **options):

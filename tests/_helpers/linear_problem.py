@@ -1,5 +1,7 @@
 """A linear problem of two classes whose optima are known in closed form, and models made of one function."""
 
+import functools
+
 import keras
 import numpy as np
 
@@ -36,3 +38,18 @@ def two_logits(function, shape=(4, 4, 1)):
     assert layers_flat.shape[1] == np.prod(shape)
     value = keras.ops.reshape(value, (-1, 1))
     return KerasClassifier(keras.Model(image, keras.ops.concatenate([keras.ops.zeros_like(value), value], axis=1)))
+
+
+def linear_classifier(shape, weights, bias=None):
+    """A classifier whose logits are `images.reshape(n, -1) @ weights + bias`; equal ones are one and the same."""
+    weights = np.asarray(weights, np.float32)
+    bias = np.asarray(np.zeros(weights.shape[1]) if bias is None else bias, np.float32)
+    return _linear_classifier(tuple(shape), weights.tobytes(), bias.tobytes())
+
+
+@functools.cache
+def _linear_classifier(shape, weights, bias):
+    bias = np.frombuffer(bias, np.float32)
+    model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(len(bias))])
+    model.layers[-1].set_weights([np.frombuffer(weights, np.float32).reshape(-1, len(bias)), bias])
+    return KerasClassifier(model)

@@ -4,7 +4,7 @@ import html.parser
 
 import numpy as np
 
-from tfharden.evaluation.report.report import Panel
+from tfharden.evaluation.report.panels import Panel
 from tfharden.evaluation.statistics import wilson
 
 N = 400
@@ -16,7 +16,7 @@ def attack(name, access, right, clean, **parameters):
         "name": name,
         "access": access,
         "robust_accuracy": right / N,
-        "interval": wilson(right, N),
+        "interval": list(wilson(right, N)),
         "success_rate": 1 - right / clean,
         "queries_mean": 41.5,
         "gradients_mean": 40.0,
@@ -33,11 +33,14 @@ def model(path, *, clean, worst, attacks, size=50_000, **extra):
         "bytes": size,
         "parameters": 11_242,
         "kernels": None,
+        "latency": None,
         "clean_accuracy": clean / N,
-        "clean_interval": wilson(clean, N),
+        "clean_interval": list(wilson(clean, N)),
         "attacks": attacks,
-        "worst_case": {"robust_accuracy": worst / N, "interval": wilson(worst, N), "attacks": ["pgd", "square"]},
+        "worst_case": {"robust_accuracy": worst / N, "interval": list(wilson(worst, N)), "attacks": ["pgd", "square"]},
+        "twin": None,
         "checks": [{"name": "gradients", "status": "pass", "detail": "none vanish"}],
+        "probes": {},
     } | extra
 
 

@@ -115,8 +115,8 @@ def _no_options(_, __, operator, ___):
 
 
 def _operator(model, _, operator, dice):
-    name = dice.choice(ops.names())
-    spec = ops.find(name)
+    name = dice.choice(sorted(ops.KNOWN))
+    spec = ops.KNOWN[name]
     signature, _ = spec.signatures[-1]
     code = schema.OperatorCodeT()
     code.builtinCode, code.deprecatedBuiltinCode = _CODES[name], min(_CODES[name], 127)

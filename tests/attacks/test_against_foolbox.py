@@ -56,29 +56,29 @@ def test_fgsm_makes_the_same_images(digits_model, examples, theirs, threat, atta
     ],
     ids=["linf-bim", "l2-bim", "linf-pgd"],
 )
-def test_bim_makes_the_same_images(digits_model, examples, theirs, threat, attack):
+def test_bim_makes_the_same_images(digits_model, examples, theirs, threat, attack, digits_classifier):
     expected, success = theirs(attack(), threat.epsilon)
     step = 0.02 if threat.norm == "Linf" else 0.15
     found = _perturb(BIM(threat, steps=10, step_size=step), digits_model, examples)
     # Where a gradient is next to zero its sign is a matter of rounding: a few values may differ.
     assert (np.abs(found - expected) < 1e-4).mean() > 0.999
-    logits = KerasClassifier(digits_model).logits(found)
+    logits = digits_classifier.logits(found)
     assert np.mean((logits.argmax(1) != examples[1]) != success) < 0.01
     assert success.mean() > 0.2
 
 
-def test_fgsm_finds_at_least_what_foolbox_finds(digits_model, examples, theirs):
+def test_fgsm_finds_at_least_what_foolbox_finds(digits_classifier, examples, theirs):
     _, success = theirs(foolbox.attacks.LinfFastGradientAttack(random_start=False), 0.1)
-    result = FGSM(Linf(0.1))(KerasClassifier(digits_model), *examples)
+    result = FGSM(Linf(0.1))(digits_classifier, *examples)
     np.testing.assert_array_equal(result.success, success)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_pgd_is_as_strong_at_the_same_budget(digits_model, examples, theirs, norm):
+def test_pgd_is_as_strong_at_the_same_budget(digits_classifier, examples, theirs, norm):
     threat, step = (Linf(0.06), 0.01) if norm == "linf" else (L2(0.45), 0.08)
     kind = foolbox.attacks.LinfPGD if norm == "linf" else foolbox.attacks.L2PGD
     _, success = theirs(kind(abs_stepsize=step, steps=20, random_start=True), threat.epsilon)
-    result = PGD(threat, steps=20, step_size=step)(KerasClassifier(digits_model), *examples)
+    result = PGD(threat, steps=20, step_size=step)(digits_classifier, *examples)
     assert 0.1 < result.robust_accuracy < 0.9
     # Random starts decide on few examples: two of 150.
     assert result.robust_accuracy <= 1 - success.mean() + 2 / COUNT + 1e-9

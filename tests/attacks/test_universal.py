@@ -9,7 +9,7 @@ from tests._helpers.linear_problem import FLAT, IMAGES, OFFSET, SHAPE, SLOPE, WI
 from tfharden import data
 from tfharden.attacks import MultiTargeted, Transfer
 from tfharden.attacks.universal import Universal
-from tfharden.classifiers import CallableClassifier, KerasClassifier
+from tfharden.classifiers import CallableClassifier
 from tfharden.errors import InputError
 from tfharden.losses import margin
 from tfharden.threats import L1, L2, Linf
@@ -76,14 +76,14 @@ THREATS_IN_BOX = [Linf(0.2), L2(1.0), L1(4.0), Linf(0.2, lattice=1 / 16), L2(1.0
 
 
 @pytest.mark.parametrize("threat", THREATS_IN_BOX, ids=str)
-def test_fitted_on_some_digits_it_fools_on_others(digits, digits_model, threat):
-    classifier, (x, y) = KerasClassifier(digits_model), digits.test
+def test_fitted_on_some_digits_it_fools_on_others(digits, digits_classifier, threat):
+    x, y = digits.test
     attack = Universal(threat, examples=data.take(digits.train, 300), epochs=3)
-    result = attack(classifier, x, y)
+    result = attack(digits_classifier, x, y)
     origin = np.asarray(threat.round_to_lattice(x))
-    right = classifier.predict(origin) == y
+    right = digits_classifier.predict(origin) == y
     assert threat.violation(result.adversarial, origin) <= threat.tolerance
-    np.testing.assert_array_equal(result.success, classifier.predict(result.adversarial) != y)
+    np.testing.assert_array_equal(result.success, digits_classifier.predict(result.adversarial) != y)
     np.testing.assert_array_equal(result.adversarial[~right], origin[~right])
     assert not result.gradients.any()
     # One change for all: where the box leaves room, the changes of any two images are the same.
@@ -92,11 +92,13 @@ def test_fitted_on_some_digits_it_fools_on_others(digits, digits_model, threat):
     spread = np.where(inside, change, -np.inf).max(axis=0) - np.where(inside, change, np.inf).min(axis=0)
     assert spread.max() < 1e-5
     # Noise of the same length fools but a few.
-    delta = attack.fit(classifier)
+    delta = attack.fit(digits_classifier)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], delta.shape).astype(np.float32)
     noise = np.asarray(threat.shrink(tf.constant(100 * signs[None])))[0]
-    assert attack.fooling_rate(classifier, delta, x) > 3 * attack.fooling_rate(classifier, noise, x)
-    assert attack.fooling_rate(classifier, delta, x) != attack.fooling_rate(classifier, delta, digits.train[0])
+    assert attack.fooling_rate(digits_classifier, delta, x) > 3 * attack.fooling_rate(digits_classifier, noise, x)
+    assert attack.fooling_rate(digits_classifier, delta, x) != attack.fooling_rate(
+        digits_classifier, delta, digits.train[0]
+    )
 
 
 def test_fooling_rate_counts_changes_right_or_wrong():

@@ -1,8 +1,13 @@
+import json
+import types
+
 import pytest
 
 import tfharden as th
-from tests._helpers.linear_models import examples, linear
+from tests._helpers.linear_models import THREAT, examples, linear
 from tests._helpers.pages import made_up
+from tfharden.attacks import APGD, FAB, AutoAttack, Square
+from tfharden.evaluation import checks
 
 
 @pytest.fixture
@@ -19,6 +24,38 @@ def files(tmp_path_factory):
     for recipe in ("float32", "int8"):
         th.export.to_tflite(model, recipe, calibration=x).save(folder / f"{recipe}.tflite")
     return folder
+
+
+@pytest.fixture(scope="session")
+def full(files, tmp_path_factory):
+    """An evaluation with every part that a report has: of a Keras model and a file, with every kind of attack.
+
+    Its report, the folder where that was saved, what report.json there holds, and what was told of the progress.
+    """
+    folder, told = tmp_path_factory.mktemp("full"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AutoAttack, "members", property(lambda self: (Square(self.threat, queries=3), APGD(THREAT))))
+        report = th.evaluate(
+            [files / "linear.keras", files / "int8.tflite"],
+            examples(60),
+            THREAT,
+            ["fgsm", "pgd", FAB(THREAT, steps=5), Square(THREAT, queries=20), "autoattack"],
+            transfer="pgd",
+            source=linear(name="source", bias=(0.1, 0.0)),
+            probes=th.evaluation.PROBES,
+            data_name="made",
+            seed=5,
+            progress=lambda label, share: told.append((label, share)),
+        )
+    report.save(folder)
+    content = json.loads((folder / "report.json").read_text())
+    return types.SimpleNamespace(report=report, folder=folder, content=content, told=told)
+
+
+@pytest.fixture
+def no_checks(monkeypatch):
+    """For evaluations whose numbers alone are looked at."""
+    monkeypatch.setattr(checks, "KNOWN", {})
 
 
 @pytest.fixture

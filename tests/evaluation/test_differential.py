@@ -1,18 +1,21 @@
 """Models beside their source: linear ones by hand, and a file that was exported from one."""
 
-import json
-
 import numpy as np
 import pytest
 
 import tfharden as th
 from tests._helpers.linear_models import EPSILON, SHAPE, THREAT, examples, linear, refused, robust_by_hand
-from tests._helpers.pages import saved_page
-from tfharden.attacks import FGSM, Transfer
-from tfharden.evaluation.differential import SHARES
+from tests._helpers.pages import Page
+from tfharden.attacks import FGSM, Square, Transfer
+from tfharden.evaluation.differential import EPSILON_SHARES
 from tfharden.tflite import KERNELS
 
-ATTACKS = ["fgsm", "square"]
+ATTACKS = ["fgsm", Square(THREAT, queries=10)]
+
+
+@pytest.fixture(autouse=True)
+def quick(no_checks):
+    pass
 
 
 def found(models, source, data):
@@ -37,9 +40,9 @@ def test_four_numbers_for_each_attack_and_epsilon(tilted):
     assert entry["kernels"] == {}
     rows = entry["attacks"]
     assert [(row["attack"], row["epsilon"]) for row in rows] == [
-        (name, pytest.approx(share * EPSILON)) for name in ("fgsm", "diva") for share in SHARES
+        (name, pytest.approx(share * EPSILON)) for name in ("fgsm", "diva") for share in EPSILON_SHARES
     ]
-    for row, share in zip(rows, SHARES, strict=False):
+    for row, share in zip(rows, EPSILON_SHARES, strict=False):
         threat = th.Linf(share * EPSILON)
         # One step is the best there is on a linear model.
         assert row["robust_accuracy"] == pytest.approx(robust_by_hand(tilted, x, y, threat).mean(), abs=0.004)
@@ -47,7 +50,7 @@ def test_four_numbers_for_each_attack_and_epsilon(tilted):
         one, other = (th.KerasClassifier(model) for model in (source, tilted))
         assert row["from_source"] == Transfer(FGSM(threat), one)(other, x, y).robust_accuracy
         assert row["to_source"] == Transfer(FGSM(threat), other)(one, x, y).robust_accuracy
-    by_fgsm, by_diva = (rows[at]["evasive_rate"] for at in (len(SHARES) - 1, -1))
+    by_fgsm, by_diva = (rows[at]["evasive_rate"] for at in (len(EPSILON_SHARES) - 1, -1))
     assert by_diva > by_fgsm
     assert rows[-1]["evasive_rate"] >= rows[-2]["evasive_rate"] >= rows[-3]["evasive_rate"] > 0
 
@@ -73,15 +76,15 @@ def test_kernels_that_disagree_are_told(files, monkeypatch):
     assert all(row["kernels"]["reference"] == 1 for row in entry["attacks"])
 
 
-def test_page_terminal_and_json_tell_it(tilted, files, tmp_path):
-    report = found([tilted, files / "int8.tflite"], linear(name="origin"), examples(60))
-    assert "wrong where origin is right %, tilted: " in report.table()
-    page = saved_page(report, tmp_path)
-    assert "Beside origin" in " ".join(page.text)
+def test_page_terminal_and_json_tell_it(full):
+    assert "wrong where source is right %, linear.keras: " in full.report.table()
+    page = Page((full.folder / "report.html").read_text(encoding="utf-8"))
+    assert "Beside source" in " ".join(page.text)
     tables = [table for table in page.tables if any("evades" in cell for cell in table[0])]
-    assert [len(table) for table in tables] == [2 + 1 + 2 * len(SHARES)] * 2
+    # FGSM, PGD and DIVA.
+    assert [len(table) for table in tables] == [2 + 1 + 3 * len(EPSILON_SHARES)] * 2
     assert tables[1][1][-2:] == ["builtin", "reference"]
-    told = json.loads((tmp_path / "report.json").read_text())["differential"]["models"][0]["attacks"][-1]
+    told = full.content["differential"]["models"][0]["attacks"][-1]
     assert tables[0][-1][0] == "diva"
     assert tables[0][-1][6].startswith(f"{100 * told['evasive_rate']:.1f}")
 

@@ -6,14 +6,7 @@ import pytest
 from keras import layers
 
 import tfharden as th
-from tests._helpers.linear_models import (
-    EPSILON,
-    SHAPE,
-    THREAT,
-    examples,
-    linear,
-    refused,
-)
+from tests._helpers.linear_models import EPSILON, SHAPE, THREAT, examples, linear, linear_classifier, refused
 from tfharden.attacks import PGD
 
 
@@ -48,7 +41,7 @@ from tfharden.attacks import PGD
 )
 @pytest.mark.parametrize("kind", ["keras", "tflite"])
 def test_examples_that_do_not_fit(no_attack, files, kind, change, match):
-    model = linear() if kind == "keras" else files / "float32.tflite"
+    model = linear_classifier() if kind == "keras" else files / "float32.tflite"
     refused(match, [model], change(*examples(20)), THREAT, ["square"])
 
 
@@ -59,20 +52,20 @@ def test_every_model_is_looked_at_first(no_attack):
 
 def test_nothing_to_do(no_attack):
     refused("nothing to evaluate", [], examples(20), THREAT, ["pgd"])
-    refused("nothing to evaluate", [linear()], examples(20), THREAT, [])
+    refused("nothing to evaluate", [linear_classifier()], examples(20), THREAT, [])
 
 
 def test_unknown_attacks_and_models(no_attack, tmp_path):
-    refused("'pdg'.*fgsm.*pgd.*square", [linear()], examples(20), THREAT, ["pdg"])
+    refused("'pdg'.*fgsm.*pgd.*square", [linear_classifier()], examples(20), THREAT, ["pdg"])
     refused("no such file", [tmp_path / "absent.keras"], examples(20), THREAT)
     refused("absent.tflite", [tmp_path / "absent.tflite"], examples(20), THREAT)
     refused("dict", [{}], examples(20), THREAT)
 
 
 def test_threats_that_differ(no_attack):
-    refused("0.1", [linear()], examples(20), THREAT, [PGD(th.Linf(0.1))])
-    refused("L2", [linear()], examples(20), THREAT, [PGD(th.L2(EPSILON))])
-    refused("L0", [linear()], examples(20), th.L0(2), ["pgd"])
+    refused("0.1", [linear_classifier()], examples(20), THREAT, [PGD(th.Linf(0.1))])
+    refused("L2", [linear_classifier()], examples(20), THREAT, [PGD(th.L2(EPSILON))])
+    refused("L0", [linear_classifier()], examples(20), th.L0(2), ["pgd"])
 
 
 def test_gradients_from_nowhere(no_attack, files):
@@ -88,6 +81,6 @@ def test_surrogates_that_do_not_serve(no_attack, files):
 
 
 def test_model_or_attack_outside_a_list(no_attack):
-    refused("list", linear(), examples(20), THREAT)
+    refused("list", linear_classifier(), examples(20), THREAT)
     refused("list", "model.tflite", examples(20), THREAT)
-    refused("list", [linear()], examples(20), THREAT, "pgd")
+    refused("list", [linear_classifier()], examples(20), THREAT, "pgd")

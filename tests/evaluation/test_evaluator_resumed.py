@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import tfharden as th
-from tests._helpers.linear_models import THREAT, examples, linear
-from tests.evaluation.test_evaluator_stages import comparable
+from tests._helpers.linear_models import THREAT, examples, linear, linear_classifier, without_seconds
 from tfharden.attacks import PGD, AutoAttack, Square
 from tfharden.attacks.core.attack import CHUNK
 
@@ -23,16 +22,21 @@ def quick(monkeypatch):
     monkeypatch.setattr(AutoAttack, "members", members)
 
 
-def evaluated(files, checkpoint):
-    models = [linear(), files / "int8.tflite"]
-    options = {"transfer": "pgd", "source": linear(), "checkpoints": checkpoint, "seed": 2}
-    attacks = [PGD(THREAT, steps=10), Square(THREAT, queries=100), AutoAttack(THREAT)]
+@pytest.fixture(scope="module")
+def models(files):
+    return [linear_classifier(), th.as_classifier(files / "int8.tflite")]
+
+
+def evaluated(models, checkpoint):
+    options = {"transfer": "pgd", "source": models[0], "checkpoints": checkpoint, "seed": 2}
+    attacks = [PGD(THREAT, steps=10), Square(THREAT, queries=20), AutoAttack(THREAT)]
     return th.evaluate(models, examples(2 * CHUNK + 100), THREAT, attacks, **options).content
 
 
-def test_killed_at_random_moments(files, quick, tmp_path):
-    """By a signal that comes whenever it comes, twenty times; what is noted is kept, so that it ends at last."""
-    whole, checkpoint, dice = evaluated(files, tmp_path / "whole"), tmp_path / "notes", random.Random(0)
+@pytest.mark.slow
+def test_killed_at_random_moments(models, quick, no_checks, tmp_path):
+    """By a signal that comes whenever it comes, eight times; checkpoints are kept, so that it ends at last."""
+    whole, checkpoint, dice = evaluated(models, tmp_path / "whole"), tmp_path / "checkpoints", random.Random(0)
     killed = []
 
     def kill(*_):
@@ -41,11 +45,11 @@ def test_killed_at_random_moments(files, quick, tmp_path):
 
     old = signal.signal(signal.SIGALRM, kill)
     try:
-        for _ in range(20):
+        for _ in range(8):
             killed.clear()
             signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.05, 1.5))
             try:
-                evaluated(files, checkpoint)
+                evaluated(models, checkpoint)
             except BaseException:  # native code on its way may tell it as an error of another kind
                 if not killed:
                     raise
@@ -54,12 +58,12 @@ def test_killed_at_random_moments(files, quick, tmp_path):
     finally:
         signal.signal(signal.SIGALRM, old)
     assert not list(checkpoint.glob("*.tmp"))
-    assert comparable(evaluated(files, checkpoint)) == comparable(whole)
+    assert without_seconds(evaluated(models, checkpoint)) == without_seconds(whole)
 
 
 def test_images_that_were_attacked_are_not_attacked_again(monkeypatch, tmp_path):
     x, y = examples(2 * CHUNK + 10)
-    classifier, attack, seen = th.KerasClassifier(linear()), PGD(THREAT, steps=5), []
+    classifier, attack, seen = linear_classifier(), PGD(THREAT, steps=5), []
     whole = attack(classifier, x, y)
     search = PGD._search_with
 

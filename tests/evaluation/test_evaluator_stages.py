@@ -5,8 +5,10 @@ import json
 import pytest
 
 import tfharden as th
-from tests._helpers.linear_models import THREAT, content, examples, linear, only
+from tests._helpers.linear_models import THREAT, content, examples, linear, linear_classifier, only, without_seconds
 from tfharden.attacks import APGD, AutoAttack, Square
+
+pytestmark = pytest.mark.usefixtures("no_checks")
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def in_a_row(monkeypatch):
 
 
 def test_stages_tell_what_each_member_left(in_a_row, tmp_path):
-    report = th.evaluate([linear()], examples(), THREAT, ["fgsm", "autoattack"])
+    report = th.evaluate([linear_classifier()], examples(), THREAT, ["fgsm", "autoattack"])
     model = only(report.content)
     fgsm, attack = model["attacks"]
     assert "stages" not in fgsm
@@ -63,20 +65,13 @@ def killed_in(label):
     return progress
 
 
-def comparable(found):
-    """All but the seconds."""
-
-    def without(value):
-        if isinstance(value, dict):
-            return {key: without(item) for key, item in value.items() if key != "seconds"}
-        return [without(item) for item in value] if isinstance(value, list) else value
-
-    return without(found)
-
-
 def test_a_killed_evaluation_goes_on_after_the_last_member(in_a_row, monkeypatch, tmp_path, files):
-    """Two models of one name and one by transfer: each has notes of its own, and ends as if nothing had been."""
-    models = [linear(), linear(bias=(0.2, 0.0)), th.TFLiteClassifier(files / "int8.tflite")]
+    """Two models of one name and one by transfer: each has a checkpoint of its own, and ends as if nothing had been."""
+    models = [
+        linear_classifier(),
+        th.KerasClassifier(linear(bias=(0.2, 0.0))),
+        th.TFLiteClassifier(files / "int8.tflite"),
+    ]
     settings = {"attacks": ["autoattack"], "transfer": "autoattack"}
     whole = content(models, examples(), **settings)
     notes = tmp_path / "notes"
@@ -88,15 +83,15 @@ def test_a_killed_evaluation_goes_on_after_the_last_member(in_a_row, monkeypatch
     names.clear()
     resumed = content(models, examples(), **settings, checkpoints=notes)
     assert names == ["square", "apgd-ce"] * 3
-    assert comparable(resumed) == comparable(whole)
+    assert without_seconds(resumed) == without_seconds(whole)
 
 
 def test_killed_after_the_first_member_and_not_searched_again(in_a_row, monkeypatch, tmp_path):
-    whole = only(content([linear()], examples(), attacks=["autoattack"]))
+    whole = only(content([linear_classifier()], examples(), attacks=["autoattack"]))
     names = searched(monkeypatch)
     with pytest.raises(_Killed):
         content(
-            [linear()],
+            [linear_classifier()],
             examples(),
             attacks=["autoattack"],
             checkpoints=tmp_path,
@@ -104,8 +99,8 @@ def test_killed_after_the_first_member_and_not_searched_again(in_a_row, monkeypa
         )
     assert names == ["square", "apgd-ce"]
     names.clear()
-    resumed = only(content([linear()], examples(), attacks=["autoattack"], checkpoints=tmp_path))
+    resumed = only(content([linear_classifier()], examples(), attacks=["autoattack"], checkpoints=tmp_path))
     assert names == ["apgd-ce"]
-    assert comparable(resumed) == comparable(whole)
+    assert without_seconds(resumed) == without_seconds(whole)
     (stages,) = (attack["stages"] for attack in resumed["attacks"])
     assert resumed["attacks"][0]["seconds"] >= sum(stage["seconds"] for stage in stages)

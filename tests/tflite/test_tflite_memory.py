@@ -123,7 +123,7 @@ def test_shapes_that_come_about_during_a_run_only_are_refused():
 
 
 def _network(name):
-    if name in th.models.BY_NAME:
+    if name in th.models.KNOWN:
         return th.models.build(name, (8, 8, 3), 10, seed=0)
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3))

@@ -7,7 +7,6 @@ from scipy import optimize
 
 from tfharden.errors import InputError
 from tfharden.threats import L0, L1, L2, Linf
-from tfharden.threats.hyperplane import crossing, dual_length
 
 RNG = np.random.default_rng(3)
 COUNT, SIZE = 12, 6
@@ -59,7 +58,7 @@ def _quadratic_programme(x, normal, rise):
     ids=["linf", "l1", "l2"],
 )
 def test_the_way_is_the_shortest_in_the_box(threat, optimum):
-    way = crossing(threat, tf.constant(X), tf.constant(NORMAL), tf.constant(RISE)).numpy()
+    way = threat.nearest_on_hyperplane(tf.constant(X), tf.constant(NORMAL), tf.constant(RISE)).numpy()
     np.testing.assert_allclose((NORMAL * way).sum(1), RISE, atol=2e-5)
     assert ((X + way >= -1e-6) & (X + way <= 1 + 1e-6)).all()
     expected = [optimum(*problem) for problem in zip(*map(np.float64, (X, NORMAL, RISE)), strict=True)]
@@ -68,9 +67,9 @@ def test_the_way_is_the_shortest_in_the_box(threat, optimum):
 
 @pytest.mark.parametrize("threat", [Linf(1.0), L2(1.0), L1(1.0)])
 def test_what_lies_beyond_the_box_is_approached_as_far_as_it_goes(threat):
-    way = crossing(threat, tf.constant(X), tf.constant(NORMAL), tf.constant(MOST + 1)).numpy()
+    way = threat.nearest_on_hyperplane(tf.constant(X), tf.constant(NORMAL), tf.constant(MOST + 1)).numpy()
     np.testing.assert_allclose((NORMAL * way).sum(1), MOST, rtol=1e-5)
-    still = crossing(threat, tf.constant(X), tf.zeros([COUNT, SIZE]), tf.ones([COUNT])).numpy()
+    still = threat.nearest_on_hyperplane(tf.constant(X), tf.zeros([COUNT, SIZE]), tf.ones([COUNT])).numpy()
     assert np.isfinite(still).all()
 
 
@@ -78,7 +77,9 @@ def test_what_lies_beyond_the_box_is_approached_as_far_as_it_goes(threat):
 @pytest.mark.parametrize("threat", [Linf(1.0), L2(1.0), L1(1.0)])
 def test_the_way_does_not_depend_on_the_scale_of_the_function(threat, scale):
     way, scaled = (
-        crossing(threat, tf.constant(X), tf.constant(NORMAL * np.float32(s)), tf.constant(RISE * np.float32(s)))
+        threat.nearest_on_hyperplane(
+            tf.constant(X), tf.constant(NORMAL * np.float32(s)), tf.constant(RISE * np.float32(s))
+        )
         for s in (1.0, scale)
     )
     np.testing.assert_allclose(scaled, way, atol=1e-5)
@@ -87,10 +88,10 @@ def test_the_way_does_not_depend_on_the_scale_of_the_function(threat, scale):
 def test_the_dual_length_is_that_of_the_dual_norm():
     for threat, order in ((Linf(1.0), 1), (L2(1.0), 2), (L1(1.0), np.inf)):
         np.testing.assert_allclose(
-            dual_length(threat, tf.constant(NORMAL)), np.linalg.norm(NORMAL, order, axis=1), rtol=1e-5
+            threat.dual_length(tf.constant(NORMAL)), np.linalg.norm(NORMAL, order, axis=1), rtol=1e-5
         )
 
 
 def test_a_norm_without_a_formula_is_refused():
     with pytest.raises(InputError, match="L0"):
-        crossing(L0(1), tf.constant(X), tf.constant(NORMAL), tf.constant(RISE))
+        L0(1).nearest_on_hyperplane(tf.constant(X), tf.constant(NORMAL), tf.constant(RISE))

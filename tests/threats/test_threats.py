@@ -214,3 +214,15 @@ def test_a_ball_is_cut_to_a_box_that_lies_in_it():
     assert (cut.epsilon, cut.bounds, cut.lattice) == (0.5, (0.0, 0.5), 1 / 255)
     assert Linf(0.1).restrict((0.0, 0.5), None).epsilon == 0.1
     assert L2(3.0).restrict((0.0, 0.5), None).epsilon == 3.0
+
+
+def test_a_threat_is_shown_in_short():
+    assert repr(Linf(0.03, lattice=1 / 255)) == "Linf(0.03, bounds=(0, 1), lattice=1/255)"
+    assert repr(L2(1, (-1, 1), 2 / 255)) == "L2(1, bounds=(-1, 1), lattice=2/255)"
+    assert repr(Linf(8, (0, 255))) == "Linf(8, bounds=(0, 255))"
+
+
+def test_images_are_received_on_the_lattice_in_the_box():
+    images = np.array([[-0.2, 0.1, 0.4, 1.3]], np.float32)
+    np.testing.assert_allclose(Linf(0.1, lattice=0.25).received(images), [[0, 0, 0.5, 1]])
+    np.testing.assert_allclose(Linf(0.1).received(images), np.clip(images, 0, 1))

@@ -1,10 +1,14 @@
-"""Attacks, one idea a file, and their names."""
+"""Attacks, one algorithm a file, and their names."""
 
+from typing import Any
+
+from tfharden._deprecation import warn_renamed
 from tfharden.attacks.composite.auto_attack import AutoAttack
 from tfharden.attacks.composite.eot import EoT
 from tfharden.attacks.composite.multi_targeted import MultiTargeted
 from tfharden.attacks.composite.transfer import Transfer
-from tfharden.attacks.core.attack import Attack, AttackResult
+from tfharden.attacks.core.attack import Attack
+from tfharden.attacks.core.result import AttackResult
 from tfharden.attacks.decision.hop_skip_jump import HopSkipJump
 from tfharden.attacks.diva import DIVA
 from tfharden.attacks.gradient.apgd import APGD, APGDDLR
@@ -25,7 +29,6 @@ from tfharden.attacks.score.noise import Noise
 from tfharden.attacks.score.spsa import SPSA
 from tfharden.attacks.score.square import Square
 from tfharden.attacks.universal import Universal
-from tfharden.evaluation.probes.fooling import FoolingImages, fool_by_evolution, fool_by_gradient
 
 __all__ = [
     "APGD",
@@ -47,7 +50,6 @@ __all__ = [
     "CarliniWagner",
     "DeepFool",
     "EoT",
-    "FoolingImages",
     "GradientAttack",
     "HopSkipJump",
     "MarginPGD",
@@ -59,9 +61,19 @@ __all__ = [
     "Universal",
     "ascend",
     "fitting",
-    "fool_by_evolution",
-    "fool_by_gradient",
     "get",
     "is_known",
     "takes",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "RunnerUps":
+        warn_renamed(f"{__name__}.RunnerUps", f"{__name__}.MultiTargeted")
+        return MultiTargeted
+    if name in ("FoolingImages", "fool_by_evolution", "fool_by_gradient"):
+        from tfharden.evaluation.probes import fooling  # noqa: PLC0415 - evaluation lies above this package
+
+        warn_renamed(f"{__name__}.{name}", f"{fooling.__name__}.{name}")
+        return getattr(fooling, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

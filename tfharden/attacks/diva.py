@@ -1,4 +1,4 @@
-"""DIVA: what fools a file and not the model that it was made from."""
+"""DIVA: images that fool a file and not the model that it was made from."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,21 +8,23 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.attacks.core.attack import Attack
-from tfharden.attacks.core.criteria import Untargeted
+from tfharden.attacks.core.compiled import traced
+from tfharden.attacks.core.criteria import predicted_classes
 from tfharden.attacks.core.search_state import SearchState
-from tfharden.attacks.gradient.ascent import Iterate, ascend
-from tfharden.attacks.gradient.attack import STRIDE
+from tfharden.attacks.core.value_and_gradient import ValueFn
+from tfharden.attacks.gradient.ascent import Iterate, StepRule, ascend
+from tfharden.attacks.gradient.attack import STEPS_PER_CALL
 from tfharden.attacks.gradient.mi_fgsm import Momentum
 from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.errors import InputError
 from tfharden.losses import cross_entropy, margin
 from tfharden.threats import Threat
 
-# From images, clean images and classes, a number of steps further.
-Advance = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+# From images, clean images, classes, steps taken, steps to take and the numbers of the step rule to further images.
+Advance = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 # Length of the first step, in epsilons, times the number of steps.
 FIRST_STEP = 8.0
-# The smaller of two margins is now one, now the other: their gradients, of the last few steps, have to be weighed.
+# The smaller of two margins is now one, now the other: their gradients, of the last few steps, have to be averaged.
 DECAY = 0.9
 
 
@@ -59,38 +61,44 @@ class DIVA(Attack):
 
     name = "diva"
     access = "white-box"
+    kind = "ascent"
     targetable = False
     random_start = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_counts("steps", "restarts")
-        if self.climbs not in _CLIMBED:
-            raise InputError(f"{self.name}: climbs {' or '.join(_CLIMBED)}, not {self.climbs!r}")
+        if self.climbs not in _VALUES:
+            raise InputError(f"{self.name}: climbs {' or '.join(_VALUES)}, not {self.climbs!r}")
 
     def evaded(self, classifier: Classifier, images: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Whether the classifier errs on images `[n, ...]` of which the source knows the classes `y`, `[n]`."""
         return (classifier.predict(images) != y) & (self.source.predict(images) == y)
 
     def _search(self, classifier: Classifier, search: SearchState) -> None:
-        key = dataclasses.replace(self, seed=0)
+        for model in (classifier, self.source):
+            model.require_gradients()
+        rule = self._rule
+        key = DIVA, self.source, self.climbs, rule.with_numbers([0.0] * len(rule.numbers))
         advance = classifier.compiled(key, lambda: self._compiled(classifier))
         for restart in range(self.restarts):
             left = search.unsolved
             for first in range(0, len(left), BATCH_SIZE):
-                self._climb(classifier, advance, search, left[first : first + BATCH_SIZE], restart)
+                self._ascend(classifier, advance, search, left[first : first + BATCH_SIZE], restart)
                 search.report((restart + min(1.0, (first + BATCH_SIZE) / len(left))) / self.restarts)
 
-    def _climb(
+    def _ascend(
         self, classifier: Classifier, advance: Advance, search: SearchState, chosen: np.ndarray, restart: int
     ) -> None:
         origin, y = search.origin[chosen], search.criterion.labels[chosen].astype(np.int32)
         x = self.threat.random_start(tf.constant(origin), search.seed(self.seed, restart, int(chosen[0]))).numpy()
-        for taken in range(0, self.steps, STRIDE):
+        numbers = tf.constant(self._rule.numbers, tf.float32)
+        for taken in range(0, self.steps, STEPS_PER_CALL):
             if not len(chosen):
                 return
-            steps = min(STRIDE, self.steps - taken)
-            x = advance(x, origin, y, tf.constant(taken), tf.constant(steps)).numpy()
+            steps = min(STEPS_PER_CALL, self.steps - taken)
+            given = (tf.constant(array) for array in (x, origin, y))
+            x = advance(*given, tf.constant(taken), tf.constant(steps), numbers).numpy()
             received = np.asarray(self.threat.round_to_lattice_in_ball(x, origin))
             done = self.evaded(classifier, received, y)
             search.gradients[chosen] += steps
@@ -99,43 +107,52 @@ class DIVA(Attack):
             search.solved[chosen] = done
             chosen, origin, y, x = (array[~done] for array in (chosen, origin, y, x))
 
+    @property
+    def _rule(self) -> StepRule:
+        return ShrinkingMomentum(self.threat, FIRST_STEP * self.threat.epsilon / self.steps, DECAY, self.steps)
+
     def _compiled(self, classifier: Classifier) -> Advance:
-        size = FIRST_STEP * self.threat.epsilon / self.steps
-        rule, climbed = _Shrinking(self.threat, size, DECAY, self.steps), self.climbs
+        def advance(
+            x: tf.Tensor, origin: tf.Tensor, y: tf.Tensor, first: tf.Tensor, steps: tf.Tensor, numbers: tf.Tensor
+        ) -> tf.Tensor:
+            rule = self._rule.with_numbers(tf.unstack(numbers))
+            project = rule.threat.projector(origin)
+            return ascend(self._value_fn(classifier, origin, y), x, project, rule, steps, first=first).x
+
         images, whole = tf.TensorSpec([None, *classifier.input_shape], tf.float32), tf.TensorSpec([], tf.int32)
+        numbers = tf.TensorSpec([len(self._rule.numbers)])
+        return traced(advance, images, images, tf.TensorSpec([None], tf.int32), whole, whole, numbers)
 
-        def advance(x: tf.Tensor, origin: tf.Tensor, y: tf.Tensor, first: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-            def both(x: tf.Tensor) -> tf.Tensor:
-                # Both get what the classifier can receive: the layer is thinner than a step of its lattice.
-                received = x + tf.stop_gradient(self.threat.round_to_lattice_in_ball(x, origin) - x)
-                return tf.concat([self.source.logits_fn(received), classifier.logits_fn(received)], axis=-1)
+    def _value_fn(self, classifier: Classifier, origin: tf.Tensor, y: tf.Tensor) -> ValueFn:
+        """What is climbed, and whether the classifier errs while the source is right."""
 
-            criterion, loss = Untargeted(y), _CLIMBED[climbed]
-            return ascend(both, x, origin, criterion, rule=rule, loss=loss, steps=steps, first=first)[0]
+        def value_fn(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            # Both get what the classifier can receive: the layer is thinner than a step of its lattice.
+            received = x + tf.stop_gradient(self.threat.round_to_lattice_in_ball(x, origin) - x)
+            source, own = self.source.logits_fn(received), classifier.logits_fn(received)
+            reached = (predicted_classes(own) != y) & (predicted_classes(source) == y)
+            return _VALUES[self.climbs](source, own, y), reached
 
-        signature = [images, images, tf.TensorSpec([None], tf.int32), whole, whole]
-        return tf.function(advance, input_signature=signature, autograph=False)
+        return value_fn
 
 
 @dataclasses.dataclass(frozen=True)
-class _Shrinking(Momentum):
-    """Steps that shrink linearly to nothing over `steps`."""
+class ShrinkingMomentum(Momentum):
+    """Steps with momentum that shrink linearly to nothing over `steps`."""
 
     steps: int
 
-    def step(self, seen: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
-        size = self.size * (1.0 - tf.cast(seen.index, tf.float32) / self.steps)
-        return Momentum(self.threat, size, self.decay).step(seen, state)
+    def update(self, iterate: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401, D102
+        size = self.size * (1.0 - tf.cast(iterate.index, tf.float32) / self.steps)
+        return Momentum(self.threat, size, self.decay).update(iterate, state)
 
 
-def _margins(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    source, own = (margin(part, labels) for part in tf.split(logits, 2, axis=-1))
-    return tf.minimum(-source, own)
+def _margins(source: tf.Tensor, own: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    return tf.minimum(-margin(source, labels), margin(own, labels))
 
 
-def _probabilities(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    source, own = (tf.exp(-cross_entropy(part, labels)) for part in tf.split(logits, 2, axis=-1))
-    return source - own
+def _probabilities(source: tf.Tensor, own: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    return tf.exp(-cross_entropy(source, labels)) - tf.exp(-cross_entropy(own, labels))
 
 
-_CLIMBED = {"margins": _margins, "probabilities": _probabilities}
+_VALUES = {"margins": _margins, "probabilities": _probabilities}

@@ -1,9 +1,7 @@
-"""Universal perturbation: one change that fools a classifier on most images, also on those it was not made on."""
+"""Universal perturbation: one change that fools a classifier on most images, also those it was not fitted on."""
 
 import dataclasses
-import functools
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +9,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.attacks.core.attack import Attack
-from tfharden.attacks.core.criteria import Criterion, Targeted, Towards, Untargeted
+from tfharden.attacks.core.compiled import rows, traced
+from tfharden.attacks.core.criteria import (
+    Criterion,
+    Targeted,
+    Towards,
+    Untargeted,
+    criterion_value,
+    subset,
+    tensor_specs,
+)
 from tfharden.attacks.core.search_state import SearchState
-from tfharden.attacks.gradient.ascent import GRADIENT_SCALE, judge
+from tfharden.attacks.core.value_and_gradient import value_and_gradient
 from tfharden.classifiers import Classifier
 from tfharden.data import sha256
 from tfharden.data.examples import Examples, check_images, check_labels
@@ -22,22 +29,24 @@ from tfharden.losses import Loss, cross_entropy
 from tfharden.serialization import registered
 from tfharden.threats import Threat
 
-# An image whose loss is this many times that of guessing counts no more: it has fallen, let others fall.
-CEILING = 2.0
-# Length of the first step, as a share of epsilon; but all steps together reach over the ball and back at least.
-FIRST_STEP, REACH = 0.25, 2.5
+# An image whose loss is this many times that of guessing counts no more: it errs already, others have to.
+LOSS_CEILING = 2.0
+# Length of the first step in epsilons. All steps together are at least so many epsilons long, across the ball and back.
+FIRST_STEP, SHORTEST_PATH = 0.25, 2.5
 
 
 @registered
 @dataclasses.dataclass(frozen=True, eq=False)
 class Universal(Attack):
-    """One perturbation for all images, fitted on some and tried on others (Moosavi-Dezfooli et al. 2017).
+    """One perturbation for all images, fitted on some and tried on others.
+
+    Moosavi-Dezfooli et al. 2017, arXiv:1610.08401:
 
         max_delta  mean_i min(J(x_i + delta, y_i), ceiling)   with delta in the ball
 
-    by steepest ascent on batches (Shafahi et al. 2020), each image cut to the box. The ascent is led into local optima
-    in which nearly all images become one class, so it is repeated towards each of the likeliest such classes and once
-    more from the best of those; the perturbation that fells most of the fitting images is kept.
+    by steepest ascent on batches (Shafahi et al. 2020, arXiv:1811.11304), each image cut to the box. The ascent is led
+    into local optima in which nearly all images become one class, so it is repeated towards each of the likeliest such
+    classes and once more from the best of those; the perturbation that fells most of the fitting images is kept.
 
     A target has a perturbation of its own. Fitting costs the images that are attacked nothing: their `gradients` are 0.
 
@@ -65,13 +74,12 @@ class Universal(Attack):
 
     name = "uap"
     access = "white-box"
+    kind = "universal"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_counts("epochs", "batch_size", "classes")
-        size = self.step_size
-        if size is not None and not (isinstance(size, numbers.Real) and math.isfinite(size) and size > 0):
-            raise InputError(f"{self.name}: step_size={size!r} has to be a number > 0, or None")
+        self._check_number("step_size", above=0, optional=True)
 
     def fit(
         self, classifier: Classifier, target: int | None = None, progress: Callable[[float], None] = lambda share: None
@@ -103,8 +111,10 @@ class Universal(Attack):
 
     def parameters(self) -> dict[str, Any]:
         """Everything that was chosen, in plain values; the examples by their number and hash."""
-        told = None if self.examples is None else {"number": len(self.examples[0]), "sha256": sha256(self.examples)}
-        return super().parameters() | {"examples": told}
+        parameters = super().parameters()
+        if self.examples is not None:
+            parameters["examples"] = {"number": len(self.examples[0]), "sha256": sha256(self.examples)}
+        return parameters
 
     def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
         fitted: dict[Any, np.ndarray] = {}
@@ -116,13 +126,11 @@ class Universal(Attack):
                 key = type(criterion), target
                 if key not in fitted:
                     fitted[key] = self._fit(classifier, *key, search.report)
-                meant = (
-                    search.unsolved
-                    if target is None
-                    else np.flatnonzero(~search.solved & (criterion.targets == target))
-                )
-                if len(meant):
-                    self._try(classifier, search, meant, fitted[key])
+                chosen = search.unsolved
+                if target is not None:
+                    chosen = chosen[criterion.targets[chosen] == target]
+                if len(chosen):
+                    self._try(classifier, search, chosen, fitted[key])
 
         return run
 
@@ -131,16 +139,13 @@ class Universal(Attack):
     ) -> np.ndarray:
         if self.examples is None:
             raise InputError(f"{self.name} is fitted on other images than those it is judged on: give examples=")
-        if not classifier.differentiable:
-            classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+        classifier.require_gradients()
         threat = classifier.restrict_threat(self.threat)
         low, high = threat.bounds
         # A device may receive less than the examples span, and cuts them; examples of another range are a mistake.
         x = check_images(self.examples[0], classifier.input_shape, (2 * low - high, 2 * high - low))
         y = check_labels(self.examples[1], len(x), classifier.num_classes)
-        fitting = _Fitting(
-            self.with_threat(threat), classifier, np.clip(np.asarray(threat.round_to_lattice(x)), low, high), progress
-        )
+        fitting = _Fitting(self.with_threat(threat), classifier, threat.received(x), progress)
         if target is not None:
             fitting.ascend(kind(y, np.full_like(y, target)), ascents=1)
             return fitting.best[0]
@@ -155,7 +160,7 @@ class Universal(Attack):
     def _try(self, classifier: Classifier, search: SearchState, chosen: np.ndarray, delta: np.ndarray) -> None:
         origin = search.origin[chosen]
         search.adversarial[chosen] = _moved(self.threat, origin, delta)
-        criterion = tf.nest.map_structure(lambda array: array[chosen], search.criterion)
+        criterion = subset(search.criterion, chosen)
         search.solved[chosen] = criterion.reached(classifier.predict(search.adversarial[chosen]))
         search.queries[chosen] += 1
 
@@ -167,57 +172,63 @@ class _Fitting:
         self, attack: Universal, classifier: Classifier, images: np.ndarray, progress: Callable[[float], None]
     ) -> None:
         self.attack, self.classifier, self.images, self.progress = attack, classifier, images, progress
-        self.best, self.most, self.passes = np.zeros_like(images[:1]), -1.0, 0
+        self.best, self.best_share, self.passes = np.zeros_like(images[:1]), -1.0, 0
         self._random = np.random.default_rng(attack.seed)
-        self._step = functools.cache(self._compiled_step)
 
     def ascend(self, criterion: Criterion, ascents: int, start: np.ndarray | None = None) -> np.ndarray:
         """One ascent of the `ascents` that are planned; returns the classes of the images at its end."""
         attack, count = self.attack, len(self.images)
         batches = -(-count // attack.batch_size)
-        share = max(FIRST_STEP, 2 * REACH / (attack.epochs * batches))
+        share = max(FIRST_STEP, 2 * SHORTEST_PATH / (attack.epochs * batches))
         first = share * attack.threat.epsilon if attack.step_size is None else attack.step_size
+        step, epsilon = self._compiled_step(type(criterion)), tf.constant(attack.threat.epsilon, tf.float32)
         delta = tf.zeros_like(self.images[:1]) if start is None else tf.constant(start)
         for epoch in range(attack.epochs):
             order = self._random.permutation(count)
             for batch in range(batches):
                 chosen = order[batch * attack.batch_size : (batch + 1) * attack.batch_size]
-                part = tf.nest.map_structure(lambda array, chosen=chosen: array[chosen], criterion)
+                given = rows((self.images, criterion), chosen)
                 size = first * (1 - (epoch + batch / batches) / attack.epochs)
-                delta = self._step(type(criterion))(delta, self.images[chosen], part, tf.constant(size, tf.float32))
+                delta = step(delta, *given, tf.constant(size, tf.float32), epsilon)
             classes = self.classifier.predict(np.asarray(_moved(attack.threat, self.images, delta)))
-            fallen = float(np.mean(criterion.reached(classes)))
-            if fallen >= self.most:
-                self.best, self.most = delta.numpy(), fallen
+            reached = float(np.mean(criterion.reached(classes)))
+            if reached >= self.best_share:
+                self.best, self.best_share = delta.numpy(), reached
             self.passes += 1
             self.progress(self.passes / (ascents * attack.epochs))
         return classes
 
     def _compiled_step(self, kind: type[Criterion]) -> Callable[..., tf.Tensor]:
-        attack, threat, classifier = self.attack, self.attack.threat, self.classifier
-        span = threat.bounds[1] - threat.bounds[0]
-        ball = threat.restrict((-span, span), None)  # the perturbation itself, as an image near nothing
-        ceiling = CEILING * math.log(classifier.num_classes)
+        """A compiled step of the perturbation up the mean loss of a batch; length and radius are arguments."""
+        classifier, loss, threat = self.classifier, self.attack.loss, self.attack.threat.with_epsilon(0.0)
+        return classifier.compiled((Universal, loss, threat, kind), lambda: _step(classifier, loss, threat, kind))
 
-        def step(delta: tf.Tensor, origin: tf.Tensor, criterion: Criterion, size: tf.Tensor) -> tf.Tensor:
-            received = _moved(threat, origin, delta)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(received)
-                _, values = judge(classifier.logits_fn(received), criterion, attack.loss)
-                values = tf.minimum(values, ceiling)
-            gradient = tape.gradient(values, received, output_gradients=tf.fill(tf.shape(values), GRADIENT_SCALE))
-            if gradient is None:
-                raise InputError("the model gives no gradient to its input: use a score-based attack such as square")
-            # What the box cuts off of an image doesn't move with the perturbation.
-            shifted = origin + delta
-            free = (shifted == tf.clip_by_value(shifted, *threat.bounds)) & tf.math.is_finite(gradient)
-            mean = tf.reduce_mean(tf.where(free, gradient, 0.0), axis=0, keepdims=True)
-            return ball.project(ball.step(delta, mean, size), tf.zeros_like(delta))
 
-        shape = [None, *classifier.input_shape]
-        goals = kind(*[tf.TensorSpec([None], tf.int32)] * len(kind._fields))
-        signature = [tf.TensorSpec([1, *shape[1:]]), tf.TensorSpec(shape), goals, tf.TensorSpec([])]
-        return tf.function(step, input_signature=signature, autograph=False)
+def _step(classifier: Classifier, loss: Loss, threat: Threat, kind: type[Criterion]) -> Callable[..., tf.Tensor]:
+    span = threat.bounds[1] - threat.bounds[0]
+    ball = threat.restrict((-span, span), None)  # the perturbation itself, as an image near nothing
+    ceiling = LOSS_CEILING * math.log(classifier.num_classes)
+
+    def step(
+        delta: tf.Tensor, origin: tf.Tensor, criterion: Criterion, size: tf.Tensor, epsilon: tf.Tensor
+    ) -> tf.Tensor:
+        value_fn = criterion_value(classifier.logits_fn, criterion, loss)
+
+        def capped(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            values, reached = value_fn(x)
+            return tf.minimum(values, ceiling), reached
+
+        seen = value_and_gradient(capped, _moved(threat, origin, delta))
+        # What the box cuts off of an image doesn't move with the perturbation.
+        shifted = origin + delta
+        free = shifted == tf.clip_by_value(shifted, *threat.bounds)
+        mean = tf.reduce_mean(tf.where(free, seen.gradient, 0.0), axis=0, keepdims=True)
+        bounded = ball.with_epsilon(epsilon)
+        return bounded.project(bounded.step(delta, mean, size), tf.zeros_like(delta))
+
+    shape = [None, *classifier.input_shape]
+    number = tf.TensorSpec([])
+    return traced(step, tf.TensorSpec([1, *shape[1:]]), tf.TensorSpec(shape), tensor_specs(kind), number, number)
 
 
 def _moved(threat: Threat, origin: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:

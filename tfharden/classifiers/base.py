@@ -1,4 +1,4 @@
-"""What can be attacked: one small protocol."""
+"""Classifier: the base of everything that can be attacked."""
 
 import abc
 from collections.abc import Callable, Hashable
@@ -7,13 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from tfharden._deprecation import RenamedMembers
 from tfharden.errors import InputError
 from tfharden.threats import Threat
 
 BATCH_SIZE = 256
+# Of one call that asks about many images at a time: images, and values in all of them.
+MOST_IMAGES, MOST_VALUES = 4096, 2**24
 
 
-class Classifier(abc.ABC):
+class Classifier(RenamedMembers, abc.ABC):
     """Images `[n, *input_shape]` to logits `[n, num_classes]`, with or without gradients.
 
     Attributes:
@@ -29,6 +32,8 @@ class Classifier(abc.ABC):
     scores: str = "logits"
     differentiable: ClassVar[bool] = False
 
+    _renamed = {"receive": "restrict_threat"}  # noqa: RUF012
+
     @abc.abstractmethod
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Logits of float32 images, in inference mode, float32 `[n, num_classes]`."""
@@ -36,6 +41,15 @@ class Classifier(abc.ABC):
     def logits_fn(self, images: tf.Tensor) -> tf.Tensor:
         """The same as a differentiable tensor function, for classifiers that are `differentiable`."""
         raise InputError(f"{self.name} gives no gradients: use a score-based attack, or transfer from a surrogate")
+
+    def require_gradients(self) -> None:
+        """Refuses a classifier without gradients.
+
+        Raises:
+            InputError: it is not `differentiable`; the message says why, and what to use instead.
+        """
+        if not self.differentiable:
+            self.logits_fn(tf.zeros([1, *self.input_shape]))
 
     def restrict_threat(self, threat: Threat) -> Threat:
         """The threat as this classifier meets it: cut to the inputs that it can receive."""
@@ -66,6 +80,11 @@ def are_probabilities(outputs: np.ndarray, tolerance: float) -> bool:
     """Whether every row lies in [0, 1] and sums to 1, as AutoAttack asks before it attacks."""
     within = outputs.min() >= -tolerance and outputs.max() <= 1 + tolerance
     return bool(within and np.all(np.abs(outputs.sum(axis=-1) - 1) <= tolerance))
+
+
+def images_per_call(size: int) -> int:
+    """How many images of `size` values each to ask about at a time, so that memory doesn't grow with their size."""
+    return max(1, min(MOST_IMAGES, MOST_VALUES // size))
 
 
 def in_batches(function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int = BATCH_SIZE) -> np.ndarray:

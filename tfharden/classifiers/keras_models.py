@@ -1,7 +1,7 @@
-"""Keras models as classifiers: their shapes, and the logits behind what they answer."""
+"""Keras models as classifiers: their shapes, and the logits behind their outputs."""
 
+import functools
 import hashlib
-import importlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
+from tfharden import _saved_layers
 from tfharden.classifiers.base import BATCH_SIZE, Classifier, are_probabilities, in_batches
 from tfharden.errors import InputError
 
@@ -73,9 +74,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    # Keras knows the layers of ours that a file may hold once they are imported, which can't be done at the top.
-    for module in ("distillation.teachers", "compression.fake_quantization"):
-        importlib.import_module(f"tfharden.{module}")
+    _saved_layers.import_all()
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the archive, the JSON or HDF5 library raised
@@ -110,18 +109,30 @@ def shapes(model: keras.Model) -> tuple[tuple[int, ...], int]:
 def logits_of(
     model: keras.Model, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], str]:
-    """A function from the model's outputs to float32 logits, and a word on what those are (`Classifier.scores`).
-
-    Keras keeps the input of a softmax on its output, for its own cross entropy to use; attacks use it likewise. Where
-    outputs are probabilities of another making, their logarithm serves.
-    """
+    """A function from the model's outputs to float32 logits, and a word on what those are (`Classifier.scores`)."""
     probe = np.random.default_rng(0).uniform(*bounds, (16, *shapes(model)[0])).astype(np.float32)
     outputs = model(probe, training=False)
     if not tf.is_tensor(outputs):
         raise InputError(f"{model.name}: gives a {type(outputs).__name__}: a classifier gives one tensor of logits")
-    if hasattr(outputs, "_keras_logits"):
-        return lambda outputs: tf.cast(outputs._keras_logits, tf.float32), "logits before the last activation"
     rounding = 100 * ml_dtypes.finfo(outputs.dtype.as_numpy_dtype).eps
-    if are_probabilities(np.asarray(outputs, np.float32), tolerance=float(rounding)):
-        return lambda outputs: tf.math.log(tf.maximum(tf.cast(outputs, tf.float32), 1e-12)), "log of probabilities"
-    return lambda outputs: tf.cast(outputs, tf.float32), "logits"
+    scores = "logits"
+    if hasattr(outputs, "_keras_logits"):
+        scores = "logits before the last activation"
+    elif are_probabilities(np.asarray(outputs, np.float32), tolerance=float(rounding)):
+        scores = "log of probabilities"
+    return functools.partial(to_logits, probabilities=scores != "logits"), scores
+
+
+def to_logits(outputs: tf.Tensor, *, probabilities: bool) -> tf.Tensor:
+    """Float32 logits of a model's outputs, `[batch, classes]`.
+
+    Keras keeps the input of a softmax on its output, for its own cross entropy to use, and that is taken. Where
+    probabilities come without it, their logarithm serves, down to the smallest normal float32 (1e-38), which stands
+    for 0.
+    """
+    if probabilities:
+        logits = getattr(outputs, "_keras_logits", None)
+        if logits is None:
+            return tf.math.log(tf.maximum(tf.cast(outputs, tf.float32), np.finfo(np.float32).tiny))
+        outputs = logits
+    return tf.cast(outputs, tf.float32)

@@ -41,15 +41,16 @@ class TFLiteClassifier(Classifier):
         self.input_shape = tuple(self.file.input.shape[1:])
         self.num_classes = int(self.file.output.shape[-1])
         # Probabilities below it are no longer told apart.
-        self.least = (self.file.output.scale or 2e-7) / 2
+        self.probability_floor = (self.file.output.scale or 2e-7) / 2
         probe = np.random.default_rng(0).uniform(*self._probe_range(), (16, *self.input_shape)).astype(np.float32)
-        self.probabilities = are_probabilities(self.runtime.predict(probe), tolerance=self.num_classes * self.least)
+        tolerance = self.num_classes * self.probability_floor
+        self.probabilities = are_probabilities(self.runtime.predict(probe), tolerance)
         if self.probabilities:
             self.scores = "log of probabilities"
 
     def logits(self, images: np.ndarray) -> np.ndarray:  # noqa: D102
         outputs = self.runtime.predict(images)
-        return np.log(np.maximum(outputs, self.least)) if self.probabilities else outputs
+        return np.log(np.maximum(outputs, self.probability_floor)) if self.probabilities else outputs
 
     def logits_fn(self, images: tf.Tensor) -> tf.Tensor:  # noqa: D102
         raise InputError(
@@ -111,7 +112,9 @@ class TwinClassifier(TFLiteClassifier):
     def logits_fn(self, images: tf.Tensor) -> tf.Tensor:
         """The twin's logits, before a softmax at the end."""
         logits = self.twin.logits_fn(images)
-        return tf.math.log(tf.maximum(logits, self.least)) if self.scores == "log of probabilities" else logits
+        return (
+            tf.math.log(tf.maximum(logits, self.probability_floor)) if self.scores == "log of probabilities" else logits
+        )
 
     def fingerprint(self) -> str:
         """By the file, the kernels, and that gradients are the twin's."""

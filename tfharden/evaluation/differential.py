@@ -1,5 +1,6 @@
-"""A model against its source: who falls to what, which examples cross over, and which fool one of them alone."""
+"""Models beside the one that they were made from: which examples cross over, and which fool one of them alone."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,13 +11,14 @@ from tfharden.attacks import DIVA, Attack, Transfer
 from tfharden.classifiers import Classifier, TFLiteClassifier
 from tfharden.data.examples import Examples
 from tfharden.errors import InputError
-from tfharden.evaluation.entries import interval
 from tfharden.evaluation.names import distinct
+from tfharden.evaluation.results import ComparedModel, DifferentialAttack, DifferentialResult
+from tfharden.evaluation.statistics import share_interval
 from tfharden.tflite import KERNELS
 from tfharden.threats import Threat
 
 # Epsilons that are looked at, as shares of the threat's.
-SHARES = (0.25, 0.5, 1.0)
+EPSILON_SHARES = (0.25, 0.5, 1.0)
 
 Progress = Callable[[str, float], None]
 
@@ -31,31 +33,29 @@ def differential(
     seed: int = 0,
     checkpoint: _io.Path | None = None,
     progress: Progress = lambda label, share: None,
-) -> dict[str, Any]:
-    """What report.json holds of models beside the one that they were made from.
+) -> DifferentialResult:
+    """Compares models with the one that they were made from.
 
-    A model evades its source where it errs and the source is right: what nobody notices who checks the source. DIVA
-    (Hao et al. 2022) looks for that; attacks on the model alone find it by the way.
+    A model evades its source where it errs and the source is right: tests of the source alone do not show it. DIVA
+    (Hao et al. 2022, arXiv:2204.10933) looks for such images; attacks on the model alone find some of them.
 
     Args:
         source: differentiable.
         models: differentiable, such as files exported from it.
         examples: images `[n, ...]` and labels `[n]`.
-        threat: the largest; smaller ones are looked at too (`SHARES`).
+        threat: the largest; smaller ones are looked at too (`EPSILON_SHARES`).
         attacks: of white-box access.
         seed: of DIVA.
-        checkpoint: folder where attacks note what is done, as they do.
+        checkpoint: folder in which attacks keep checkpoints.
         progress: is told what goes on, and the share of it that is done.
     """
     names = distinct([model.name for model in models])
     chosen = [*attacks, DIVA(threat, source, seed=seed)]
-    return {
-        "source": source.name,
-        "models": [
-            {"name": name, **_compared(source, model, examples, threat, chosen, checkpoint, progress)}
-            for name, model in zip(names, models, strict=True)
-        ],
-    }
+    compared = [
+        _compared(name, source, model, examples, threat, chosen, checkpoint, progress)
+        for name, model in zip(names, models, strict=True)
+    ]
+    return DifferentialResult(source=source.name, models=tuple(compared))
 
 
 def comparable(source: Classifier, classifiers: Sequence[Classifier]) -> list[Classifier]:
@@ -79,6 +79,7 @@ def comparable(source: Classifier, classifiers: Sequence[Classifier]) -> list[Cl
 
 
 def _compared(
+    name: str,
     source: Classifier,
     model: Classifier,
     examples: Examples,
@@ -86,35 +87,41 @@ def _compared(
     attacks: Sequence[Attack],
     checkpoint: _io.Path | None,
     progress: Progress,
-) -> dict[str, Any]:
+) -> ComparedModel:
     x, y = examples
     received = np.asarray(model.restrict_threat(threat).round_to_lattice(x))
-    others = _others(model)
+    others = _on_other_kernels(model)
     rows, label = [], f"{model.name} against {source.name}"
-    for done, (attack, share) in enumerate((attack, share) for attack in attacks for share in SHARES):
-        progress(label, done / len(attacks) / len(SHARES))
+    pairs = list(itertools.product(attacks, EPSILON_SHARES))
+    for done, (attack, share) in enumerate(pairs):
+        progress(label, done / len(pairs))
         scaled = attack.with_threat(threat.scaled(share))
         result = scaled(model, x, y, checkpoint=checkpoint)
-        both = None if isinstance(attack, DIVA) else _crossed(scaled, source, model, examples, checkpoint)
+        # DIVA attacks both models at once.
+        crossed = _NOT_CROSSED if isinstance(attack, DIVA) else _crossed(scaled, source, model, examples, checkpoint)
         rows.append(
-            {
-                "attack": attack.name,
-                "epsilon": scaled.threat.epsilon,
-                "robust_accuracy": result.robust_accuracy,
-                **(both or dict.fromkeys(("source_robust_accuracy", "from_source", "to_source"))),
+            DifferentialAttack(
+                attack=attack.name,
+                epsilon=scaled.threat.epsilon,
+                robust_accuracy=result.robust_accuracy,
+                **crossed,
                 **_evasion(source, model, result.adversarial, y),
-                "kernels": _disagreement(others, model, result.adversarial),
-                "parameters": result.parameters,
-            }
+                kernels=_disagreement(others, model, result.adversarial),
+                parameters=result.parameters,
+            )
         )
     progress(label, 1.0)
-    return {
-        "accuracy": float(np.mean(model.predict(received) == y)),
-        "source_accuracy": float(np.mean(source.predict(received) == y)),
+    return ComparedModel(
+        name=name,
+        accuracy=float(np.mean(model.predict(received) == y)),
+        source_accuracy=float(np.mean(source.predict(received) == y)),
         **_evasion(source, model, received, y),
-        "kernels": _disagreement(others, model, received),
-        "attacks": rows,
-    }
+        kernels=_disagreement(others, model, received),
+        attacks=tuple(rows),
+    )
+
+
+_NOT_CROSSED = dict.fromkeys(("source_robust_accuracy", "from_source", "to_source"))
 
 
 def _crossed(
@@ -129,10 +136,10 @@ def _crossed(
 
 def _evasion(source: Classifier, model: Classifier, images: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     evaded = (model.predict(images) != y) & (source.predict(images) == y)
-    return {"evasive_rate": float(evaded.mean()), "evasive_interval": interval(evaded)}
+    return {"evasive_rate": float(evaded.mean()), "evasive_interval": share_interval(evaded)}
 
 
-def _others(model: Classifier) -> dict[str, TFLiteClassifier]:
+def _on_other_kernels(model: Classifier) -> dict[str, TFLiteClassifier]:
     """The same file on all other kernels."""
     if not isinstance(model, TFLiteClassifier):
         return {}

@@ -2,9 +2,16 @@
 
 import math
 
+import numpy as np
+
 from tfharden.errors import InputError
 
 Z_95 = 1.959963984540054  # 97.5% quantile of the normal distribution
+
+
+def share_interval(outcomes: np.ndarray) -> tuple[float, float]:
+    """95% interval of the share of the outcomes `[n]` that are true."""
+    return wilson(int(outcomes.sum()), len(outcomes))
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

@@ -107,7 +107,7 @@ def _tolerant(expected: np.ndarray, got: np.ndarray, converted: TFLiteClassifier
 def _error(expected: np.ndarray, got: np.ndarray, converted: TFLiteClassifier) -> float:
     if converted.scores == "log of probabilities":
         # Of what the file rounds to nothing it can't tell more.
-        expected = np.log(np.maximum(tf.nn.softmax(expected), converted.least))
+        expected = np.log(np.maximum(tf.nn.softmax(expected), converted.probability_floor))
     # A softmax in the file leaves logits up to a constant.
     expected, got = (z - z.mean(axis=-1, keepdims=True) for z in (expected, got))
     return float(np.abs(expected - got).max() / max(float(np.abs(expected).max()), 1e-6))

@@ -29,7 +29,7 @@ class L0(Threat):
     def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return tf.where(self._largest(perturbation, tf.zeros_like(perturbation)), perturbation, 0.0)
 
-    def projector(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _projection(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
         """To the nearest (Euclidean) point in the intersection of ball and box."""
 
         def project(x: tf.Tensor) -> tf.Tensor:

@@ -1,11 +1,13 @@
 """L1: the sum of all changes."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from tfharden.serialization import registered
 from tfharden.threats.base import TINY, Threat, image_axes, uniform
+from tfharden.threats.hyperplane import Ascension
 
 
 @registered
@@ -17,6 +19,9 @@ class L1(Threat):
     """
 
     norm = "L1"
+    order = 1.0
+    dual_order = math.inf
+    sparse_steps = True
 
     def draw(self, origin: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A uniform point of the ball: of d + 1 exponential variables, d as shares of their sum, with random signs."""
@@ -51,10 +56,15 @@ class L1(Threat):
         moved = tf.gather(moved, tf.argsort(order, axis=1), batch_dims=1)
         return x + tf.reshape(tf.sign(slope) * moved, tf.shape(x))
 
+    def nearest_on_hyperplane(self, x: tf.Tensor, normal: tf.Tensor, rise: tf.Tensor) -> tf.Tensor:
+        """Values use up all of their room, the steepest first; the last ones, of equal slopes, share what is left."""
+        move = Ascension.within(self.bounds, x, normal, rise)
+        return move.by(move.steepest_first(), x)
+
     def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return self._shrink(perturbation, tf.fill(tf.shape(perturbation), perturbation.dtype.max))
 
-    def projector(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _projection(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
         """To the nearest (Euclidean) point in the intersection of ball and box."""
         low, high = self.bounds
 

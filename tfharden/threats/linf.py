@@ -1,6 +1,7 @@
 """Linf: every value by at most epsilon."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Self
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tfharden.errors import InputError
 from tfharden.serialization import registered
 from tfharden.threats.base import Threat, image_axes, uniform
+from tfharden.threats.hyperplane import Ascension
 
 
 @registered
@@ -16,6 +18,8 @@ class Linf(Threat):
     """Every value of the image may change by at most epsilon: max_i |x_i - origin_i| <= epsilon."""
 
     norm = "Linf"
+    order = math.inf
+    dual_order = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,10 +41,15 @@ class Linf(Threat):
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return tf.sign(gradient)
 
+    def nearest_on_hyperplane(self, x: tf.Tensor, normal: tf.Tensor, rise: tf.Tensor) -> tf.Tensor:
+        """All values move by the same length, as far as they have room: min(room, level)."""
+        move = Ascension.within(self.bounds, x, normal, rise)
+        return move.by(tf.minimum(move.room, move.level(move.room, move.slope)), x)
+
     def shrink(self, perturbation: tf.Tensor) -> tf.Tensor:  # noqa: D102
         return tf.clip_by_value(perturbation, -self.epsilon, self.epsilon)
 
-    def projector(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _projection(self, origin: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
         """Ball and box together are one interval for each value."""
         low, high = self.bounds
         least, most = tf.maximum(origin - self.epsilon, low), tf.minimum(origin + self.epsilon, high)

@@ -8,8 +8,7 @@ from scipy import special
 
 from tests._helpers.linear_problem import IMAGES, true_labels
 from tfharden.attacks import APGD, MIFGSM, PGD, EoT, Square
-from tfharden.attacks.core.criteria import Targeted, Untargeted
-from tfharden.attacks.gradient.ascent import judge
+from tfharden.attacks.core.criteria import Targeted, Untargeted, criterion_value
 from tfharden.classifiers import KerasClassifier
 from tfharden.errors import InputError
 from tfharden.losses import cross_entropy
@@ -65,11 +64,13 @@ def test_on_a_model_without_chance_nothing_changes(two_classes):
 @pytest.mark.parametrize("criterion", [Untargeted(np.array([0, 1])), Targeted(np.array([0, 1]), np.array([2, 0]))])
 def test_what_is_averaged_is_the_loss_and_the_probability(criterion):
     logits = np.random.default_rng(0).normal(0, 3, (2, 5, 3)).astype(np.float32)
-    classes, values = judge(tf.constant(logits), criterion, cross_entropy)
+    answers = tf.constant(logits.reshape(10, 3))
+    values, reached = criterion_value(lambda x: answers, criterion, cross_entropy, draws=5)(tf.zeros([2, 1]))
     sign, wanted = (1, criterion.labels) if isinstance(criterion, Untargeted) else (-1, criterion.targets)
     each = -sign * special.log_softmax(logits, axis=2)[[0, 1], :, wanted]
     np.testing.assert_allclose(values, each.mean(1), rtol=1e-5)
-    np.testing.assert_array_equal(classes, special.softmax(logits, axis=2).mean(1).argmax(1))
+    classes = special.softmax(logits, axis=2).mean(1).argmax(1)
+    np.testing.assert_array_equal(reached, criterion.reached(classes))
 
 
 def test_only_gradients_can_be_averaged():

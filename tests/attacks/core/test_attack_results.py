@@ -270,26 +270,6 @@ def test_perturb_in_a_graph_of_any_batch_is_traced_once(two_classes):
     np.testing.assert_allclose(eager, found[0], atol=1e-6)
 
 
-def test_a_model_is_traced_once_for_all_calls(two_classes):
-    traces = []
-
-    class Tracing(KerasClassifier):
-        def logits_fn(self, images):
-            traces.append(1)
-            return super().logits_fn(images)
-
-    classifier = Tracing(two_classes.model)
-    counts = []
-    for images in (3, 700):
-        x = np.random.default_rng(0).uniform(size=(images, *SHAPE)).astype(np.float32)
-        y = classifier.predict(x)
-        traces.clear()
-        PGD(Linf(0.1), steps=11, restarts=2)(classifier, x, y)
-        counts.append(len(traces))
-    assert counts[0] > 0
-    assert counts[1] == 0
-
-
 def test_many_batches_equal_one(two_classes, monkeypatch):
     x, y = IMAGES, true_labels()
     whole = BIM(Linf(0.1), steps=7)(two_classes, x, y)
@@ -314,10 +294,10 @@ def test_many_chunks_equal_one(two_classes, monkeypatch):
     assert len(np.unique(starts.round(4), axis=0)) == 14
 
 
-def test_an_attack_leaves_weights_and_images_alone(digits, digits_model):
+def test_an_attack_leaves_weights_and_images_alone(digits, digits_model, digits_classifier):
     x, y = digits.test[0][:50].copy(), digits.test[1][:50].copy()
     before = [weight.copy() for weight in digits_model.get_weights()]
-    PGD(Linf(0.1), steps=3)(KerasClassifier(digits_model), x, y)
+    PGD(Linf(0.1), steps=3)(digits_classifier, x, y)
     assert all(np.array_equal(a, b) for a, b in zip(before, digits_model.get_weights(), strict=True))
     np.testing.assert_array_equal(x, digits.test[0][:50])
     np.testing.assert_array_equal(y, digits.test[1][:50])
@@ -344,6 +324,50 @@ def test_the_result_tells_what_was_done(two_classes):
 @pytest.mark.parametrize("attack", [FGSM(Linf(0.1)), BIM(L2(1.0), 3, 0.1), PGD(Linf(0.1), loss=losses.margin, seed=2)])
 def test_configuration_survives_keras_serialisation(attack):
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(attack)) == attack
+
+
+def test_a_keras_model_or_a_path_is_attacked_as_a_classifier_is(two_classes, tmp_path):
+    path = tmp_path / "model.keras"
+    two_classes.model.save(path)
+    attack, y = FGSM(Linf(0.1)), true_labels()
+    expected = attack(two_classes, IMAGES, y)
+    for model in (two_classes.model, path, str(path)):
+        np.testing.assert_array_equal(attack(model, IMAGES, y).adversarial, expected.adversarial)
+
+
+@pytest.mark.parametrize("attack", [PGD, attacks.APGD, functools.partial(attacks.FAB, steps=20), attacks.DeepFool])
+def test_an_answer_that_is_not_finite_is_an_error(attack):
+    """The logits of the other class rise up to a place beyond which they are NaN."""
+    classifier = two_logits(lambda x: -0.1 - keras.ops.sqrt(2.2 - keras.ops.sum(x, axis=1)), (2, 2, 1))
+    x = np.full((3, 2, 2, 1), 0.5, np.float32)
+    result = attack(Linf(0.1))(classifier, x, np.zeros(3, int))
+    assert result.success.all()
+    assert np.isfinite(result.adversarial).all()
+    assert not attack(Linf(0.02))(classifier, x, np.zeros(3, int)).success.any()
+
+
+def test_results_are_short_and_survive_json(two_classes):
+    result = attacks.FAB(Linf(0.05), steps=3)(two_classes, IMAGES, true_labels())
+    told = f"AttackResult('fab': robust accuracy {result.robust_accuracy:.1%} of 80, "
+    assert repr(result).startswith(told)
+    again = attacks.AttackResult.from_json(json.loads(json.dumps(result.to_json())), result.adversarial)
+    for name in ("adversarial", "success", "distance", "gradients", "minimum"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(result, name))
+    assert (again.name, again.kind, again.stages) == ("fab", "minimum-norm", ())
+
+
+def test_former_names_warn():
+    attack = PGD(Linf(0.1))
+    with pytest.warns(FutureWarning, match="with_threat"):
+        assert attack.within(L2(0.1)).threat == L2(0.1)
+    with pytest.warns(FutureWarning, match="resolved_step_size"):
+        assert attack.stride == attack.resolved_step_size
+    with pytest.warns(FutureWarning, match="MultiTargeted"):
+        assert attacks.RunnerUps is attacks.MultiTargeted
+    with pytest.warns(FutureWarning, match="round_to_lattice_in_ball"):
+        assert attack.threat.land == attack.threat.round_to_lattice_in_ball
+    with pytest.warns(FutureWarning, match="fooling"):
+        assert callable(attacks.fool_by_gradient)
 
 
 def test_attacks_by_name():

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests._helpers.linear_problem import FLAT, IMAGES, OFFSET, SHAPE, SLOPE, WIDE, true_labels
 from tfharden.attacks import FAB, MultiTargeted
 from tfharden.attacks.decision.hop_skip_jump import HopSkipJump
-from tfharden.classifiers import CallableClassifier, Classifier, KerasClassifier, TFLiteClassifier
+from tfharden.classifiers import CallableClassifier, Classifier, TFLiteClassifier
 from tfharden.errors import InputError
 from tfharden.threats import L1, L2, Linf
 
@@ -37,12 +37,11 @@ class _Decisions(Classifier):
 
 
 @pytest.fixture
-def examples(digits, digits_model):
+def examples(digits, digits_classifier):
     """A classifier, and images on which it is right."""
-    classifier = KerasClassifier(digits_model)
     x, y = digits.test[0][:60], digits.test[1][:60]
-    right = np.flatnonzero(classifier.predict(x) == y)[:COUNT]
-    return classifier, x[right], y[right]
+    right = np.flatnonzero(digits_classifier.predict(x) == y)[:COUNT]
+    return digits_classifier, x[right], y[right]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +201,7 @@ def test_one_image_alone_starts_from_noise(examples):
     assert np.median(found / reference) < 1.3
 
 
-def test_an_integer_file_is_attacked_on_its_lattice(tmp_path, digits, digits_model):
+def test_an_integer_file_is_attacked_on_its_lattice(tmp_path, digits, digits_model, digits_classifier):
     converter = tf.lite.TFLiteConverter.from_keras_model(digits_model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None]] for image in digits.train[0][:100])
@@ -210,13 +209,13 @@ def test_an_integer_file_is_attacked_on_its_lattice(tmp_path, digits, digits_mod
     converter.inference_input_type = converter.inference_output_type = tf.int8
     path = tmp_path / "digits.tflite"
     path.write_bytes(converter.convert())
-    classifier = TFLiteClassifier(path)
+    file = TFLiteClassifier(path)
     x, y = digits.test[0][:20], digits.test[1][:20]
-    result = HopSkipJump(L2(8.0), queries=600)(classifier, x, y)
+    result = HopSkipJump(L2(8.0), queries=600)(file, x, y)
     assert result.success.all()
-    steps = result.adversarial / classifier.restrict_threat(L2(8.0)).lattice
+    steps = result.adversarial / file.restrict_threat(L2(8.0)).lattice
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
-    reference = FAB(L2(8.0), steps=30)(KerasClassifier(digits_model), x, y).minimum
+    reference = FAB(L2(8.0), steps=30)(digits_classifier, x, y).minimum
     right = reference > 0
     assert np.median(result.minimum[right] / reference[right]) < 1.25
 

@@ -162,5 +162,5 @@ def test_without_decay_momentum_is_bim(linear):
 
 @pytest.mark.parametrize("decay", [-0.1, np.nan, "much"])
 def test_a_decay_that_makes_no_sense_is_refused(decay):
-    with pytest.raises(InputError, match=r"mi-fgsm: decay=.* has to be a number >= 0"):
+    with pytest.raises(InputError, match=r"mi-fgsm: decay=.* has to be a finite number >= 0"):
         MIFGSM(Linf(0.1), decay=decay)

@@ -22,7 +22,6 @@ from tests._helpers.linear_problem import (
 )
 from tfharden import losses
 from tfharden.attacks import BIM, FGSM, PGD, MarginPGD
-from tfharden.classifiers import KerasClassifier
 from tfharden.threats import L2, Linf
 
 
@@ -71,13 +70,12 @@ def test_without_a_radius_nothing_moves_and_accuracy_is_the_clean_one(two_classe
 
 
 @pytest.mark.parametrize("norm", [Linf, functools.partial(L2, bounds=(0, 1))])
-def test_accuracy_falls_with_radius_steps_and_restarts(digits, digits_model, norm):
-    classifier = KerasClassifier(digits_model)
+def test_accuracy_falls_with_radius_steps_and_restarts(digits, digits_classifier, norm):
     x, y = digits.test[0][:200], digits.test[1][:200]
     radius = 0.1 if norm is Linf else 0.6
 
     def robust(epsilon=radius, **settings):
-        return PGD(norm(epsilon), **{"steps": 10} | settings)(classifier, x, y).robust_accuracy
+        return PGD(norm(epsilon), **{"steps": 10} | settings)(digits_classifier, x, y).robust_accuracy
 
     curve = [robust(epsilon) for epsilon in (0, radius / 4, radius / 2, radius, 3 * radius)]
     assert curve == sorted(curve, reverse=True)

@@ -7,7 +7,6 @@ from tests._helpers.linear_problem import FLAT, IMAGES, OFFSET, SLOPE, WIDE, tru
 from tfharden import losses
 from tfharden.attacks.minimum_norm.carlini_wagner import CarliniWagner
 from tfharden.attacks.minimum_norm.constant_search import ConstantSearch, LinearEstimate
-from tfharden.classifiers import KerasClassifier
 from tfharden.errors import InputError
 from tfharden.threats import L2
 
@@ -49,12 +48,11 @@ def test_a_constant_and_a_learning_rate_of_the_user_s(two_classes):
         np.testing.assert_allclose(result.minimum[far], expected[far], rtol=1e-2)
 
 
-def test_more_steps_and_rounds_find_nearer_images(digits, digits_model):
-    classifier = KerasClassifier(digits_model)
+def test_more_steps_and_rounds_find_nearer_images(digits, digits_classifier):
     x, y = digits.test[0][:50], digits.test[1][:50]
 
     def mean(**settings):
-        return CarliniWagner(L2(8.0), **settings)(classifier, x, y).minimum.mean()
+        return CarliniWagner(L2(8.0), **settings)(digits_classifier, x, y).minimum.mean()
 
     assert mean(steps=20, search_steps=1) > mean(steps=100, search_steps=1) > mean(steps=200, search_steps=5)
     assert mean(steps=200, search_steps=9) == pytest.approx(mean(steps=1000, search_steps=9), rel=3e-3)
@@ -92,7 +90,7 @@ def test_the_search_for_a_constant():
         ([True, False, True], [np.sqrt(10 * np.sqrt(1000)), np.sqrt(np.sqrt(0.1) * 0.1**0.75), 1e-10]),
     ):
         search.narrow(np.array(succeeded))
-        np.testing.assert_allclose(search.constants, following)
+        np.testing.assert_allclose(search.values, following)
 
 
 def test_the_guess_of_a_linear_model():
@@ -119,11 +117,10 @@ def test_bad_settings_are_refused_in_one_line():
 
 
 @pytest.mark.parametrize("targeted", [False, True])
-def test_never_farther_than_foolbox_at_the_same_budget(digits, digits_model, targeted):
+def test_never_farther_than_foolbox_at_the_same_budget(digits, digits_model, targeted, digits_classifier):
     """With Foolbox's own learning rate black pixels hardly move in 100 steps: it gets one that suits it."""
     foolbox = pytest.importorskip("foolbox", reason="Foolbox comes with the extra [test]")
-    classifier = KerasClassifier(digits_model)
-    right = classifier.predict(digits.test[0]) == digits.test[1]
+    right = digits_classifier.predict(digits.test[0]) == digits.test[1]
     x, y = digits.test[0][right][:40], digits.test[1][right][:40]
     targets = (y + 1) % 10
     criterion = (
@@ -136,7 +133,7 @@ def test_never_farther_than_foolbox_at_the_same_budget(digits, digits_model, tar
     images, _, found = theirs(model, tf.constant(x), criterion, epsilons=None)
     distance = np.where(found.numpy(), np.sqrt(np.square(images.numpy() - x).sum((1, 2, 3))), np.inf)
     attack = CarliniWagner(L2(8.0), steps=100, search_steps=6)
-    result = attack(classifier, x, y, targets=targets if targeted else None)
+    result = attack(digits_classifier, x, y, targets=targets if targeted else None)
     assert result.success.all()
     assert np.median(result.minimum) <= 1.005 * np.median(distance)
     assert np.mean(result.minimum <= 1.01 * distance) >= 0.9

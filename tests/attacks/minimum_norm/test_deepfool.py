@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from tests._helpers.linear_problem import FLAT, IMAGES, OFFSET, SHAPE, SLOPE, WIDE, true_labels
 from tfharden.attacks import FAB, DeepFool
-from tfharden.classifiers import KerasClassifier
 from tfharden.errors import InputError
 from tfharden.threats import L2, Linf
 
@@ -44,28 +43,30 @@ def test_of_many_linear_classes_the_nearest_is_taken(linear):
 
 
 @pytest.mark.parametrize("threat", [Linf(0.1), L2(0.6), Linf(0.1, lattice=1 / 255)])
-def test_minima_are_real_and_fab_comes_nearer(digits, digits_model, threat):
-    classifier, x, y = KerasClassifier(digits_model), digits.test[0][:150], digits.test[1][:150]
+def test_minima_are_real_and_fab_comes_nearer(digits, digits_classifier, threat):
+    x, y = digits.test[0][:150], digits.test[1][:150]
     everywhere = DeepFool(type(threat)(30.0 if threat.norm != "Linf" else 1.0, lattice=threat.lattice))
-    result = everywhere(classifier, x, y)
+    result = everywhere(digits_classifier, x, y)
     # On a lattice a step may be rounded away.
     assert result.success.mean() >= (0.98 if threat.lattice else 1.0)
-    np.testing.assert_array_equal(classifier.predict(result.adversarial) != y, result.success)
+    np.testing.assert_array_equal(digits_classifier.predict(result.adversarial) != y, result.success)
     np.testing.assert_allclose(result.minimum[result.success], result.distance[result.success], atol=1e-5)
-    within = everywhere.with_threat(threat)(classifier, x, y)
+    within = everywhere.with_threat(threat)(digits_classifier, x, y)
     assert 0.05 < within.success.mean() < 0.95
     assert (within.success >= (within.minimum <= threat.epsilon)).all()
     assert threat.violation(within.adversarial, threat.round_to_lattice(x)) <= threat.tolerance
-    assert np.median(FAB(threat, steps=30)(classifier, x, y).minimum) <= np.median(result.minimum)
+    assert np.median(FAB(threat, steps=30)(digits_classifier, x, y).minimum) <= np.median(result.minimum)
 
 
-def test_targets_and_few_candidates(digits, digits_model):
-    classifier, x, y = KerasClassifier(digits_model), digits.test[0][:60], digits.test[1][:60]
+def test_targets_and_few_candidates(digits, digits_classifier):
+    x, y = digits.test[0][:60], digits.test[1][:60]
     targets = (y + 1) % 10
-    result = DeepFool(L2(8.0))(classifier, x, y, targets=targets)
-    np.testing.assert_array_equal(classifier.predict(result.adversarial)[result.success], targets[result.success])
+    result = DeepFool(L2(8.0))(digits_classifier, x, y, targets=targets)
+    np.testing.assert_array_equal(
+        digits_classifier.predict(result.adversarial)[result.success], targets[result.success]
+    )
     assert result.success.mean() > 0.9
-    runner_up, all_of_them = (DeepFool(L2(8.0), classes=n)(classifier, x, y).minimum for n in (1, 9))
+    runner_up, all_of_them = (DeepFool(L2(8.0), classes=n)(digits_classifier, x, y).minimum for n in (1, 9))
     assert all_of_them.mean() < runner_up.mean() < 1.5 * all_of_them.mean()
 
 
@@ -81,7 +82,7 @@ def test_no_way_is_found_without_gradients(linear):
 
 
 @pytest.mark.parametrize(("threat", "norm"), [(Linf(1.0), "Linf"), (L2(8.0), "L2")], ids=["linf", "l2"])
-def test_no_farther_than_foolbox(digits, digits_model, threat, norm):
+def test_no_farther_than_foolbox(digits, digits_model, threat, norm, digits_classifier):
     foolbox = pytest.importorskip("foolbox", reason="Foolbox comes with the extra [test]")
     x, y = digits.test[0][:100], digits.test[1][:100]
     theirs = getattr(foolbox.attacks, f"{norm}DeepFoolAttack")(steps=50)
@@ -89,6 +90,6 @@ def test_no_farther_than_foolbox(digits, digits_model, threat, norm):
     criterion = foolbox.criteria.Misclassification(tf.constant(y, tf.int64))
     _, images, fooled = theirs(model, tf.constant(x), criterion, epsilons=None)
     expected = np.where(fooled, threat.distance(images, x), np.inf)
-    found = DeepFool(threat)(KerasClassifier(digits_model), x, y).minimum
+    found = DeepFool(threat)(digits_classifier, x, y).minimum
     assert np.median(found) <= 1.01 * np.median(expected)
     assert np.isfinite(found).mean() >= np.isfinite(expected).mean()

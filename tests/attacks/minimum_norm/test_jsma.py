@@ -7,7 +7,7 @@ from scipy import special
 from tests._helpers.linear_problem import FLAT, IMAGES, SHAPE, two_logits
 from tfharden.attacks.composite.multi_targeted import MultiTargeted
 from tfharden.attacks.minimum_norm.jsma import JSMA
-from tfharden.classifiers import CallableClassifier, KerasClassifier
+from tfharden.classifiers import CallableClassifier
 from tfharden.errors import InputError
 from tfharden.threats import L0, Linf
 
@@ -184,38 +184,39 @@ def test_a_planted_adversarial_example_is_found():
     assert not JSMA(L0(1))(classifier, x, np.zeros(5, int)).success.any()
 
 
-def test_digits_with_and_without_targets(digits, digits_model):
-    classifier = KerasClassifier(digits_model)
+def test_digits_with_and_without_targets(digits, digits_classifier):
     x, y = digits.test[0][:40], digits.test[1][:40]
     targets = (y + 1) % 10
     threat = L0(64)
-    any_error, one_class = JSMA(threat)(classifier, x, y), JSMA(threat, most=0.5)(classifier, x, y, targets=targets)
-    np.testing.assert_array_equal(classifier.predict(one_class.adversarial), targets)
+    any_error, one_class = (
+        JSMA(threat)(digits_classifier, x, y),
+        JSMA(threat, most=0.5)(digits_classifier, x, y, targets=targets),
+    )
+    np.testing.assert_array_equal(digits_classifier.predict(one_class.adversarial), targets)
     assert any_error.success.all()
     assert one_class.minimum.mean() > 1.3 * any_error.minimum.mean()
-    each = MultiTargeted(JSMA(threat))(classifier, x, y)
+    each = MultiTargeted(JSMA(threat))(digits_classifier, x, y)
     assert each.minimum.mean() <= any_error.minimum.mean()
-    again = JSMA(threat)(classifier, x, y)
+    again = JSMA(threat)(digits_classifier, x, y)
     np.testing.assert_array_equal(again.adversarial, any_error.adversarial)
     # Without any one of the changes that are left, the classifier would be right.
     for image, clean, label in zip(any_error.adversarial, x, y, strict=True):
         for place in np.argwhere(image != clean):
             without = image.copy()
             without[tuple(place)] = clean[tuple(place)]
-            assert classifier.predict(without[None]) == label
+            assert digits_classifier.predict(without[None]) == label
 
 
-def test_no_more_values_than_foolbox_s_l0_attack_needs(digits, digits_model):
+def test_no_more_values_than_foolbox_s_l0_attack_needs(digits, digits_model, digits_classifier):
     foolbox = pytest.importorskip("foolbox", reason="Foolbox comes with the extra [test]")
-    classifier = KerasClassifier(digits_model)
-    right = classifier.predict(digits.test[0]) == digits.test[1]
+    right = digits_classifier.predict(digits.test[0]) == digits.test[1]
     x, y = digits.test[0][right][:60], digits.test[1][right][:60]
     model = foolbox.TensorFlowModel(digits_model, bounds=(0, 1))
     criterion = foolbox.criteria.Misclassification(tf.constant(y, tf.int64))
     images, _, found = foolbox.attacks.L0FMNAttack(steps=50)(model, tf.constant(x), criterion, epsilons=None)
     theirs = (np.abs(images.numpy() - x) > 1e-6).sum(axis=(1, 2, 3))
     assert found.numpy().all()
-    ours = JSMA(L0(64))(classifier, x, y).minimum
+    ours = JSMA(L0(64))(digits_classifier, x, y).minimum
     assert ours.mean() <= theirs.mean()
     assert np.mean(ours <= theirs) > 0.9
 

@@ -9,13 +9,12 @@ from tests._helpers.linear_problem import FLAT, IMAGES, OFFSET, SLOPE, WIDE, tru
 from tfharden.attacks.minimum_norm import lbfgs
 from tfharden.attacks.minimum_norm.batched_scipy import run_batched
 from tfharden.attacks.minimum_norm.lbfgs import LBFGS
-from tfharden.classifiers import KerasClassifier
 from tfharden.threats import L2
 
 
 def test_batches_of_several_groups_are_kept_apart(two_classes, monkeypatch):
     expected = np.abs(FLAT @ SLOPE + OFFSET) / np.linalg.norm(SLOPE)
-    monkeypatch.setattr(lbfgs, "GROUP", 7)
+    monkeypatch.setattr(lbfgs, "GROUP_SIZE", 7)
     result = LBFGS(L2(10.0, WIDE))(two_classes, IMAGES[:30], true_labels()[:30])
     np.testing.assert_allclose(result.minimum, expected[:30], rtol=2e-3, atol=1e-5)
 
@@ -49,7 +48,7 @@ def test_every_evaluation_is_in_the_books(two_classes, monkeypatch):
     assert not result.zero_gradients.any()
 
 
-def test_the_nearest_of_all_images_that_were_looked_at_counts(digits, digits_model, monkeypatch):
+def test_the_nearest_of_all_images_that_were_looked_at_counts(digits, digits_classifier, monkeypatch):
     looks = []
 
     def recording(tasks, answer):
@@ -59,21 +58,20 @@ def test_the_nearest_of_all_images_that_were_looked_at_counts(digits, digits_mod
 
         return run_batched(tasks, remembered)
 
-    monkeypatch.setattr(lbfgs, "in_lockstep", recording)
-    classifier = KerasClassifier(digits_model)
+    monkeypatch.setattr(lbfgs, "run_batched", recording)
     x, y = digits.test[0][:12], digits.test[1][:12]
-    result = LBFGS(L2(8.0), steps=10, search_steps=4)(classifier, x, y)
+    result = LBFGS(L2(8.0), steps=10, search_steps=4)(digits_classifier, x, y)
     nearest = np.full(12, np.inf)
     for index, seen in looks:
         if seen.reached:
-            assert classifier.predict(seen.image[None]) != y[index]
-            nearest[index] = min(nearest[index], seen.distance)
+            assert digits_classifier.predict(seen.image[None]) != y[index]
+            nearest[index] = min(nearest[index], -seen.score)
     np.testing.assert_allclose(result.minimum, nearest, rtol=1e-6)
     assert len(looks) == result.gradients.sum()
 
 
 def test_the_rounded_hinge_is_smooth_and_close_to_the_hinge():
-    width = lbfgs.ROUNDING
+    width = lbfgs.HINGE_ROUNDING
     lacks = width * np.linspace(-2, 3, 2001)
     values, slopes = np.array([lbfgs._hinge(lack) for lack in lacks]).T
     np.testing.assert_allclose(np.gradient(values, lacks)[1:-1], slopes[1:-1], atol=2e-3)

@@ -198,21 +198,21 @@ def test_what_lies_within_epsilon_may_be_left_alone(two_classes, kind):
 
 
 @BOTH
-def test_equal_calls_give_equal_images(digits, digits_model, kind):
-    classifier = KerasClassifier(digits_model)
+def test_equal_calls_give_equal_images(digits, digits_classifier, kind):
     x, y = digits.test[0][:20], digits.test[1][:20]
-    first, second = (kind(L2(8.0))(classifier, x, y) for _ in range(2))
+    first, second = (kind(L2(8.0))(digits_classifier, x, y) for _ in range(2))
     np.testing.assert_array_equal(first.adversarial, second.adversarial)
     np.testing.assert_array_equal(first.gradients, second.gradients)
-    alone = np.concatenate([kind(L2(8.0))(classifier, x[i : i + 1], y[i : i + 1]).minimum for i in range(5)])
+    alone = np.concatenate([kind(L2(8.0))(digits_classifier, x[i : i + 1], y[i : i + 1]).minimum for i in range(5)])
     np.testing.assert_allclose(alone, first.minimum[:5], rtol=2e-3)
 
 
-def test_both_find_the_same_on_digits(digits, digits_model):
-    classifier = KerasClassifier(digits_model)
+def test_both_find_the_same_on_digits(digits, digits_classifier):
     x, y = digits.test[0][:40], digits.test[1][:40]
     for targets in (None, (y + 3) % 10):
-        ours, theirs = (kind(L2(8.0))(classifier, x, y, targets=targets).minimum for kind in (CarliniWagner, LBFGS))
+        ours, theirs = (
+            kind(L2(8.0))(digits_classifier, x, y, targets=targets).minimum for kind in (CarliniWagner, LBFGS)
+        )
         assert np.isfinite(ours).all()
         wrong = ours == 0
         ratio = ours[~wrong] / theirs[~wrong]
@@ -221,12 +221,14 @@ def test_both_find_the_same_on_digits(digits, digits_model):
 
 
 @BOTH
-def test_targets_are_farther_than_any_error(digits, digits_model, kind):
-    classifier = KerasClassifier(digits_model)
+def test_targets_are_farther_than_any_error(digits, digits_classifier, kind):
     x, y = digits.test[0][:30], digits.test[1][:30]
     targets = (y + 5) % 10
-    any_error, one_class = kind(L2(8.0))(classifier, x, y), kind(L2(8.0))(classifier, x, y, targets=targets)
-    np.testing.assert_array_equal(classifier.predict(one_class.adversarial), targets)
+    any_error, one_class = (
+        kind(L2(8.0))(digits_classifier, x, y),
+        kind(L2(8.0))(digits_classifier, x, y, targets=targets),
+    )
+    np.testing.assert_array_equal(digits_classifier.predict(one_class.adversarial), targets)
     assert (one_class.minimum >= any_error.minimum - 0.01 * one_class.minimum).all()
     assert np.median(one_class.minimum) > 1.2 * np.median(any_error.minimum)
 
@@ -247,18 +249,3 @@ def test_what_can_not_be_done_is_refused_in_one_line(kind):
 def test_configuration_survives_keras_serialisation(kind):
     attack = kind(L2(0.5, lattice=1 / 255), steps=7, search_steps=3, early_exit=True)
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(attack)) == attack
-
-
-@BOTH
-def test_nothing_is_traced_again_for_another_epsilon(two_classes, kind):
-    traces = []
-    logits_fn = two_classes.logits_fn
-    two_classes.logits_fn = lambda images: traces.append(None) or logits_fn(images)
-
-    def traced(epsilon, count):
-        kind(L2(epsilon, WIDE), steps=20, search_steps=1)(two_classes, IMAGES[:count], LABELS[:count])
-        return len(traces)
-
-    first = traced(1.0, 40)
-    assert first > 0
-    assert traced(2.0, 40) == traced(2.0, 7) == first

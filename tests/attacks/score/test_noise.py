@@ -6,7 +6,6 @@ from scipy import stats
 
 from tests._helpers.linear_problem import IMAGES, SHAPE, WIDE, true_labels
 from tfharden.attacks import FGSM, Noise
-from tfharden.classifiers import KerasClassifier
 from tfharden.threats import L1, L2, Linf
 
 
@@ -36,12 +35,12 @@ def test_in_l2_it_fells_as_many_as_the_cap_of_a_sphere_holds(linear):
     assert tenfold.queries.mean() == pytest.approx((1 - (1 - expected) ** 10) / expected, abs=0.2)
 
 
-def test_it_is_no_match_for_an_attack(digits, digits_model):
-    classifier, (x, y) = KerasClassifier(digits_model), digits.test
+def test_it_is_no_match_for_an_attack(digits, digits_classifier):
+    x, y = digits.test
     threat = Linf(0.1)
-    clean = (classifier.predict(x) == y).mean()
-    assert Noise(threat)(classifier, x, y).robust_accuracy > clean - 0.05
-    assert FGSM(threat)(classifier, x, y).robust_accuracy < clean - 0.3
+    clean = (digits_classifier.predict(x) == y).mean()
+    assert Noise(threat)(digits_classifier, x, y).robust_accuracy > clean - 0.05
+    assert FGSM(threat)(digits_classifier, x, y).robust_accuracy < clean - 0.3
 
 
 def test_targets_and_seeds(linear):

@@ -58,22 +58,24 @@ def test_probes_are_pairs_in_the_box_and_on_the_lattice():
     np.testing.assert_allclose(np.abs(ups - downs)[:, inner], 0.1, atol=1e-5)  # a step of the lattice each way
 
 
-def test_only_what_stands_is_asked_about(digits, digits_model):
-    classifier, x, y = KerasClassifier(digits_model), digits.test[0][:100], digits.test[1][:100]
-    result = SPSA(Linf(0.1), queries=1300)(classifier, x, y)
+def test_only_what_stands_is_asked_about(digits, digits_classifier):
+    x, y = digits.test[0][:100], digits.test[1][:100]
+    result = SPSA(Linf(0.1), queries=1300)(digits_classifier, x, y)
     assert (result.queries[~result.success] == 1300).all()
     assert 65 <= result.queries[result.success & (result.queries > 0)].min() < 1300
-    white_box = MarginPGD(Linf(0.1), steps=50, restarts=2)(classifier, x, y)
+    white_box = MarginPGD(Linf(0.1), steps=50, restarts=2)(digits_classifier, x, y)
     assert white_box.robust_accuracy <= result.robust_accuracy <= white_box.robust_accuracy + 0.1
-    again = SPSA(Linf(0.1), queries=1300)(classifier, x, y)
+    again = SPSA(Linf(0.1), queries=1300)(digits_classifier, x, y)
     np.testing.assert_array_equal(again.adversarial, result.adversarial)
 
 
-def test_targets_are_what_is_reached(digits, digits_model):
-    classifier, x, y = KerasClassifier(digits_model), digits.test[0][:40], digits.test[1][:40]
+def test_targets_are_what_is_reached(digits, digits_classifier):
+    x, y = digits.test[0][:40], digits.test[1][:40]
     targets = (y + 1) % 10
-    result = SPSA(L2(2.0), queries=3000)(classifier, x, y, targets=targets)
-    np.testing.assert_array_equal(classifier.predict(result.adversarial)[result.success], targets[result.success])
+    result = SPSA(L2(2.0), queries=3000)(digits_classifier, x, y, targets=targets)
+    np.testing.assert_array_equal(
+        digits_classifier.predict(result.adversarial)[result.success], targets[result.success]
+    )
     assert result.success.mean() > 0.8
 
 

@@ -157,24 +157,22 @@ def test_what_has_fallen_is_asked_no_more():
     assert len(set(result.queries)) > 3
 
 
-def test_more_queries_find_more(digits, digits_model):
-    classifier = KerasClassifier(digits_model)
+def test_more_queries_find_more(digits, digits_classifier):
     x, y = digits.test[0][:150], digits.test[1][:150]
-    curve = [Square(Linf(0.1), queries=queries)(classifier, x, y).robust_accuracy for queries in (1, 20, 200)]
+    curve = [Square(Linf(0.1), queries=queries)(digits_classifier, x, y).robust_accuracy for queries in (1, 20, 200)]
     assert curve[0] > curve[1] > curve[2]
-    clean = (classifier.predict(x) == y).mean()
+    clean = (digits_classifier.predict(x) == y).mean()
     assert curve[0] <= clean
-    assert Square(Linf(0.0), queries=5)(classifier, x, y).robust_accuracy == pytest.approx(clean)
+    assert Square(Linf(0.0), queries=5)(digits_classifier, x, y).robust_accuracy == pytest.approx(clean)
 
 
-def test_radius_zero_and_clean_errors_cost_no_query(digits, digits_model):
-    classifier = KerasClassifier(digits_model)
+def test_radius_zero_and_clean_errors_cost_no_query(digits, digits_classifier):
     x, y = digits.test[0][:50], digits.test[1][:50]
     wrong = np.where(np.arange(50) < 25, (y + 1) % 10, y)
-    result = Square(Linf(0.05), queries=3)(classifier, x, wrong)
+    result = Square(Linf(0.05), queries=3)(digits_classifier, x, wrong)
     np.testing.assert_array_equal(result.adversarial[:25], x[:25])
     assert not result.queries[:25].any()
-    assert not Square(Linf(0.0), queries=3)(classifier, x, y).queries.any()
+    assert not Square(Linf(0.0), queries=3)(digits_classifier, x, y).queries.any()
 
 
 def test_a_model_that_rounds_hides_from_gradients_and_not_from_queries():
@@ -229,10 +227,9 @@ def test_an_integer_file_is_attacked_on_its_lattice(int8_file, digits):
         PGD(Linf(0.1))(classifier, x, y)
 
 
-def test_seeds(digits, digits_model):
-    classifier = KerasClassifier(digits_model)
+def test_seeds(digits, digits_classifier):
     x, y = digits.test[0][:30], digits.test[1][:30]
-    first, same, other = (Square(Linf(0.05), queries=5, seed=seed)(classifier, x, y) for seed in (1, 1, 2))
+    first, same, other = (Square(Linf(0.05), queries=5, seed=seed)(digits_classifier, x, y) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.adversarial, same.adversarial)
     assert not np.array_equal(first.adversarial, other.adversarial)
 

@@ -12,7 +12,10 @@ from matplotlib.image import imread
 from tests._helpers.pages import N, Page, panel, percent_cell, saved_page
 from tfharden.errors import InputError
 from tfharden.evaluation.report import cost_plots, plots
-from tfharden.evaluation.report.report import COLUMNS, Panel, Report
+from tfharden.evaluation.report.display import for_display
+from tfharden.evaluation.report.measures import COLUMNS
+from tfharden.evaluation.report.panels import Panel
+from tfharden.evaluation.report.report import Report
 from tfharden.evaluation.statistics import wilson
 
 
@@ -208,29 +211,36 @@ def test_a_model_that_is_no_file(content, tmp_path):
     assert [tag for tag, _ in page.tags].count("svg") == 2
 
 
+def shown(content):
+    """The models as charts have them."""
+    return for_display(Report(content).result).models
+
+
 def marks_in(svg):
     """How many marks a chart has: matplotlib draws each as a reference to its marker."""
     return sum(tag == "use" for tag, _ in Page(svg).tags)
 
 
 def test_attack_chart_marks_what_was_measured_and_nothing_else(content):
-    models = [entry | {"name": entry["path"]} for entry in content["models"]]
-    both = marks_in(plots.accuracy_by_attack(models))
-    models[1]["attacks"] = models[1]["attacks"][:1]
-    assert both - marks_in(plots.accuracy_by_attack(models)) == 1
-    texts = Page(plots.accuracy_by_attack(models)).text
+    both = plots.accuracy_by_attack(shown(content))
+    del content["models"][1]["attacks"][1]
+    chart = plots.accuracy_by_attack(shown(content))
+    assert marks_in(both) - marks_in(chart) == 1
+    texts = Page(chart).text
     assert [text for text in texts if text in ("97.2", "82.8", "70.2", "69.8")] == ["97.2", "82.8", "70.2", "69.8"]
     assert "pgd†" in texts
     assert "square" not in texts
 
 
 def test_charts_ignore_a_users_style_and_leave_it_alone(content):
-    models = [entry | {"name": "模型 $x$"} for entry in content["models"]]
+    for number, entry in enumerate(content["models"]):
+        entry["name"] = f"模型 $x_{number}$"
+    models = shown(content)
     plain = cost_plots.accuracy_against(cost_plots.SIZE, models)
     with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "figure.dpi": 33}):
         assert cost_plots.accuracy_against(cost_plots.SIZE, models) == plain
         assert matplotlib.rcParams["lines.linewidth"] == 9
-    assert "模型 $x$" in Page(plain).text
+    assert "模型 $x_0$" in Page(plain).text
 
 
 def pixels(uri):

@@ -1,14 +1,11 @@
 """docs/report.md against a report.json that has every part a report can have."""
 
-import json
 import pathlib
 import re
 
 import pytest
 
 import tfharden as th
-from tests._helpers.linear_models import THREAT, examples, linear
-from tfharden.attacks import APGD, FAB, AutoAttack, Square
 from tfharden.evaluation.evaluator import PACKAGES
 
 PAGE = pathlib.Path(__file__).parents[3] / "docs" / "report.md"
@@ -24,23 +21,9 @@ NAMES = {
 }
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory, files):
-    """What report.json holds of a Keras model and a file under attacks of every kind, with every probe."""
-    folder = tmp_path_factory.mktemp("report")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AutoAttack, "members", property(lambda self: (Square(self.threat, queries=3), APGD(THREAT))))
-        report = th.evaluate(
-            [linear(), files / "int8.tflite"],
-            examples(60),
-            THREAT,
-            ["fgsm", FAB(THREAT, steps=5), "square", "autoattack"],
-            transfer="fgsm",
-            source=linear(name="source", bias=(0.1, 0.0)),
-            probes=th.evaluation.PROBES,
-        )
-    report.save(folder)
-    return json.loads((folder / "report.json").read_text())
+@pytest.fixture
+def found(full):
+    return full.content
 
 
 def keys_of(value, path=""):

@@ -5,7 +5,9 @@ import numpy as np
 from tests._helpers.pages import Page, panel, saved_page
 from tfharden.evaluation.probes.fooling import FoolingImages
 from tfharden.evaluation.report import probe_plots
-from tfharden.evaluation.report.report import Fooling, Report
+from tfharden.evaluation.report.panels import Fooling
+from tfharden.evaluation.report.report import Report
+from tfharden.evaluation.results import LinearityResult
 
 MATRIX = {
     "attack": "pgd",
@@ -70,7 +72,7 @@ def test_linearity_is_a_chart_with_its_numbers(content, tmp_path):
 
 def test_curves_run_through_their_values():
     """A straight line of the data is a straight line of the chart, and the highest value stands highest."""
-    svg = probe_plots.linearity_curves(line(), "salt")
+    svg = probe_plots.linearity_curves(LinearityResult.from_json(line()), "salt")
     paths = [attributes["d"] for tag, attributes in Page(svg).tags if tag == "path" and "d" in attributes]
     curves = [
         np.array([pair.split()[-2:] for pair in path.strip().split("\n")], float) for path in paths if "L" in path
@@ -146,11 +148,9 @@ def test_hostile_text_appears_only_escaped(content, tmp_path):
     content["models"][0]["attacks"][0]["stages"] = [STAGES[0] | {"name": hostile}]
     content["models"][0]["checks"][0]["detail"] = hostile
     content["data"]["name"] = hostile
-    content["transfer"] = {hostile: [hostile]}
     content["models"][0]["probes"] = {"linearity": line() | {"loss": hostile}}
-    report = Report(content, [panel(model=hostile, attack=hostile)], [fooled(model=hostile, probe=hostile)])
-    saved_page(report, tmp_path)
     content["transfer"] = MATRIX | {"attack": hostile, "sources": [hostile], "targets": [hostile, hostile]}
+    report = Report(content, [panel(model=hostile, attack=hostile)], [fooled(model=hostile, probe=hostile)])
     page = saved_page(report, tmp_path)
     assert all(tag != "script" and "onerror" not in attributes for tag, attributes in page.tags)
     assert any(hostile in attributes.get("alt", "") for _, attributes in page.tags)

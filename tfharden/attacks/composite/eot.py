@@ -3,12 +3,11 @@
 import dataclasses
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from tfharden.attacks.core.search_state import SearchState
+from tfharden.attacks.core.value_and_gradient import LogitsFn
 from tfharden.attacks.core.wrapper import Wrapper
-from tfharden.attacks.gradient.ascent import LogitsFn
 from tfharden.attacks.gradient.attack import GradientAttack
 from tfharden.classifiers import Classifier
 from tfharden.errors import InputError
@@ -18,11 +17,11 @@ from tfharden.serialization import registered
 @registered
 @dataclasses.dataclass(frozen=True)
 class EoT(Wrapper):
-    """A gradient attack that climbs the mean loss over several draws of a randomised model (Athalye et al. 2018).
+    """A gradient attack that climbs the mean loss over several draws of a randomised model.
 
     One draw's gradient points where that draw errs, which the next draw need not do; averaging gradients, not logits,
-    follows the expected loss. The draws are rows of one batch, so the model has to draw for each image on its own.
-    What is counted in the end is a draw of the classifier itself.
+    follows the expected loss (Athalye et al. 2018, arXiv:1802.00420). The draws are rows of one batch, so the model
+    has to draw for each image on its own. What is counted in the end is a draw of the classifier itself.
 
     Args:
         attack: a gradient attack.
@@ -50,11 +49,11 @@ class EoT(Wrapper):
         seed: tf.Tensor | None = None,
         targets: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The door for training, as of the attack itself."""
-        return self.attack.perturb(_repeated(logits_fn, self.samples), x, y, seed, targets)
+        """Adversarial images for training, as `GradientAttack.perturb` makes them."""
+        return self.attack.perturb(logits_fn, x, y, seed, targets, draws=self.samples)
 
     def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
-        run = self.attack._prepare(_Sampled(classifier, self.samples))
+        run = self.attack._prepare(classifier, draws=self.samples)
 
         def averaged(search: SearchState) -> None:
             before = search.gradients.copy()
@@ -62,24 +61,3 @@ class EoT(Wrapper):
             search.gradients += (self.samples - 1) * (search.gradients - before)
 
         return averaged
-
-
-class _Sampled(Classifier):
-    """A classifier whose `logits_fn` gives several answers an image, `[batch, draws, classes]`."""
-
-    def __init__(self, classifier: Classifier, samples: int) -> None:
-        self.name, self.input_shape = classifier.name, classifier.input_shape
-        self.num_classes, self.differentiable = classifier.num_classes, classifier.differentiable
-        self.logits_fn = _repeated(classifier.logits_fn, samples)
-        self._classifier = classifier
-
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        return self._classifier.logits(images)
-
-
-def _repeated(logits_fn: LogitsFn, samples: int) -> LogitsFn:
-    def several(images: tf.Tensor) -> tf.Tensor:
-        logits = logits_fn(tf.repeat(images, samples, axis=0))
-        return tf.reshape(logits, [-1, samples, logits.shape[-1]])
-
-    return several

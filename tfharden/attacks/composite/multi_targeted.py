@@ -1,4 +1,4 @@
-"""Targeted attempts at any error: one for each of the likeliest wrong classes."""
+"""Multi-targeted attack: attempts at any error, one towards each of the likeliest wrong classes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class MultiTargeted(Wrapper):
     """Runs an attack towards each of the wrong classes with the largest logits; any error counts.
 
     An untargeted loss follows the nearest wrong class of the moment and may never try the one that can be reached
-    (Gowal et al. 2019, MultiTargeted; Croce and Hein 2020, APGD-T and FAB-T).
+    (Gowal et al. 2019, arXiv:1910.09338; Croce and Hein 2020, arXiv:2003.01690, APGD-T and FAB-T).
 
     Args:
         attack: what is run, once for each class.

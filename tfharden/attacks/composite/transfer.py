@@ -14,7 +14,7 @@ from tfharden.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Transfer(Wrapper):
-    """Examples that an attack makes on `surrogate`, tried on the classifier (Papernot et al. 2016).
+    """Examples that an attack makes on `surrogate`, tried on the classifier (Papernot et al. 2016, arXiv:1605.07277).
 
     A gradient attack takes all its steps and keeps the highest loss: an example that stops at the surrogate's boundary
     would seldom cross another model's. The report calls it by the attack's own name; `access` tells that it came by

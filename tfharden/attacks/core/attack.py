@@ -1,4 +1,4 @@
-"""What every attack is: a threat, and a door through which an evaluator sends examples."""
+"""Attack: the base of all attacks, which holds a threat and runs a search on examples."""
 
 import abc
 import dataclasses
@@ -11,10 +11,13 @@ import keras
 import numpy as np
 
 from tfharden import _io
-from tfharden.attacks.core.checkpoint import AttackStage, Checkpoint
+from tfharden._deprecation import RenamedMembers, renamed_arguments
+from tfharden._validation import check_number, check_whole_number
+from tfharden.attacks.core.checkpoint import Checkpoint
 from tfharden.attacks.core.criteria import Targeted, Untargeted
+from tfharden.attacks.core.result import AttackResult
 from tfharden.attacks.core.search_state import Progress, SearchState
-from tfharden.classifiers import Classifier, in_batches
+from tfharden.classifiers import Classifier, as_classifier, in_batches
 from tfharden.data.examples import check_images, check_labels, check_targets
 from tfharden.errors import InputError
 from tfharden.serialization import Configurable
@@ -24,56 +27,15 @@ from tfharden.threats import Threat
 CHUNK = 1024
 
 
-@dataclasses.dataclass(frozen=True)
-class AttackResult:
-    """What an attack achieved, counted on the classifier itself.
-
-    Attributes:
-        name: the attack's name.
-        access: what it needs of the classifier: "white-box", "score", "decision", "transfer" or "none".
-        adversarial: images in ball, box and lattice, float32 `[n, ...]`; where `success` is false, the best attempt.
-        success: whether the classifier errs on it (says the target, if targets were given), `[n]`; a clean error
-            counts, so robust accuracy is their complement.
-        distance: length of the perturbation in the threat's norm, `[n]`.
-        queries: forward passes without gradient, `[n]`; neither the first nor the last look at an example counts.
-        gradients: forward and backward passes, `[n]`.
-        zero_gradients: gradients that were zero or not finite over the whole image, `[n]`.
-        seconds: wall time, with that before it was killed.
-        parameters: what the attack was, as its configuration tells it.
-        lost: examples that the search took for solved, and that the classifier, asked again about what it can receive,
-            gets right: what rounding undid, or gradients of a twin that answers otherwise, `[n]`.
-        minimum: of a minimum-norm attack, the length of the smallest perturbation found that reaches the goal,
-            whether it lies within epsilon or not, `[n]`: 0 where the clean image does, infinity where none was found.
-        stages: of an attack that is several in a row, what each of them achieved.
-    """
-
-    name: str
-    access: str
-    adversarial: np.ndarray
-    success: np.ndarray
-    distance: np.ndarray
-    queries: np.ndarray
-    gradients: np.ndarray
-    zero_gradients: np.ndarray
-    seconds: float
-    parameters: dict[str, Any]
-    lost: np.ndarray
-    minimum: np.ndarray | None = None
-    stages: tuple[AttackStage, ...] = ()
-
-    @property
-    def robust_accuracy(self) -> float:
-        """Share of all examples on which the attack fails."""
-        return float(1 - self.success.mean())
-
-
-class Attack(Configurable, abc.ABC):
+class Attack(RenamedMembers, Configurable, abc.ABC):
     """A search for images near clean ones on which a classifier errs; subclasses are frozen dataclasses.
 
     Attributes:
         threat: how near.
         name: what reports call it.
         access: what it needs of the classifier: "white-box", "score", "decision", "transfer" or "none".
+        kind: how it searches: "one-step" or "ascent" for gradients followed once or several times, "minimum-norm" for
+            the nearest image, "score", "decision", "noise", "universal" or "ensemble".
         norms: the norms in which it can search.
         targetable: whether it can search for one class.
         random_start: whether its first attempt starts at random already.
@@ -83,10 +45,13 @@ class Attack(Configurable, abc.ABC):
     threat: Threat
     name: ClassVar[str]
     access: ClassVar[str]
+    kind: ClassVar[str] = ""
     norms: ClassVar[tuple[str, ...]] = ("Linf", "L2", "L1")
     targetable: ClassVar[bool] = True
     minimises: ClassVar[bool] = False
     random_start: ClassVar[bool] = False
+
+    _renamed = {"within": "with_threat"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         if not isinstance(self.threat, Threat):
@@ -94,9 +59,10 @@ class Attack(Configurable, abc.ABC):
         if self.threat.norm not in self.norms:
             raise InputError(f"{self.name} searches {' and '.join(self.norms)} balls, not {self.threat.norm}")
 
+    @renamed_arguments(notes="checkpoint")
     def __call__(
         self,
-        classifier: Classifier,
+        classifier: Classifier | keras.Model | _io.Path,
         x: np.ndarray,
         y: np.ndarray,
         *,
@@ -111,7 +77,7 @@ class Attack(Configurable, abc.ABC):
         classifier, on images that lie in ball, box and lattice.
 
         Args:
-            classifier: what is attacked.
+            classifier: what is attacked: a classifier, or a Keras model or path that `as_classifier` makes one of.
             x: clean images.
             y: true classes.
             targets: classes that alone count as success, `[n]` or one for all; any error counts without.
@@ -122,9 +88,10 @@ class Attack(Configurable, abc.ABC):
 
         Raises:
             InputError: images, labels or targets that don't fit the classifier, a classifier without what the attack
-                needs, or notes that can't be read.
+                needs, or a checkpoint that can't be read.
         """
         began = time.perf_counter()
+        classifier = as_classifier(classifier, self.threat.bounds)
         threat = classifier.restrict_threat(self.threat)
         y = check_labels(y, len(x), classifier.num_classes)
         criterion = Untargeted(y)
@@ -132,24 +99,20 @@ class Attack(Configurable, abc.ABC):
             if not self.targetable:
                 raise InputError(f"{self.name} has no targeted form: leave targets out")
             criterion = Targeted(y, check_targets(targets, y, classifier.num_classes))
-        origin = in_batches(
-            lambda part: np.clip(np.asarray(threat.round_to_lattice(part)), *threat.bounds),
-            check_images(x, classifier.input_shape, self.threat.bounds),
-            CHUNK,
-        )
+        origin = in_batches(threat.received, check_images(x, classifier.input_shape, self.threat.bounds), CHUNK)
         search = SearchState.open(classifier, origin, criterion, progress)
         attack = self.with_threat(threat)
         run = attack._prepare(classifier) if threat.epsilon > 0 else None
         distance = np.zeros(len(y), np.float32)
-        told, before = (
-            " ".join([attack.name, str(attack.parameters()), classifier.fingerprint(), *attack._fingerprints()]),
-            0.0,
-        )
+        before = 0.0
+        if checkpoint is not None:  # else nobody asks, and to hash all weights takes its time
+            fingerprints = classifier.fingerprint(), *attack._fingerprints()
+            description = " ".join([attack.name, str(attack.parameters()), *fingerprints])
         for first in range(0, len(y), CHUNK):
             chosen = slice(first, first + CHUNK)
             part = search.part(chosen, (first // CHUNK, -(-len(y) // CHUNK)))
             if checkpoint is not None:
-                part.checkpoint = Checkpoint(checkpoint, told, part)
+                part.checkpoint = Checkpoint(checkpoint, description, part)
                 part.checkpoint.restore(part)
                 before += part.checkpoint.seconds
             if run is not None and not (part.checkpoint and part.checkpoint.finished):
@@ -176,6 +139,7 @@ class Attack(Configurable, abc.ABC):
             lost=search.solved & ~success,
             minimum=search.minimum if self.minimises else None,
             stages=tuple(search.stages.values()),
+            kind=self.kind,
         )
 
     def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
@@ -183,7 +147,7 @@ class Attack(Configurable, abc.ABC):
         return functools.partial(self._search, classifier)
 
     def _search(self, classifier: Classifier, search: SearchState) -> None:
-        """Improves `search.adversarial` of the unsolved examples, and keeps the books."""
+        """Improves `search.adversarial` of the unsolved examples, and counts what it costs."""
         raise NotImplementedError
 
     def with_threat(self, threat: Threat) -> Self:
@@ -207,9 +171,10 @@ class Attack(Configurable, abc.ABC):
 
     def _check_counts(self, *names: str) -> None:
         for name in names:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{self.name}: {name}={value!r} has to be a whole number >= 1")
+            check_whole_number(f"{self.name}: {name}", getattr(self, name))
+
+    def _check_number(self, name: str, **limits: Any) -> None:  # noqa: ANN401
+        check_number(f"{self.name}: {name}", getattr(self, name), **limits)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

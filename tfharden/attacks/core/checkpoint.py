@@ -1,4 +1,4 @@
-"""What an attack has done, in files, from which the same attack goes on where it was killed."""
+"""Checkpoints of attacks: files from which the same attack goes on where it was killed."""
 
 import hashlib
 import importlib.metadata
@@ -6,42 +6,29 @@ import json
 import pathlib
 import time
 import zipfile
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from tfharden import _io
+from tfharden.attacks.core.result import AttackStage
 from tfharden.errors import InputError
 
 if TYPE_CHECKING:
     from tfharden.attacks.core.search_state import SearchState
 
 # What a search has found and spent, and so what has to be known to go on with it.
-BOOKS = ("adversarial", "solved", "queries", "gradients", "zero_gradients", "minimum")
+SAVED_FIELDS = ("adversarial", "solved", "queries", "gradients", "zero_gradients", "minimum")
 # Other versions may search otherwise.
 PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
-class AttackStage(NamedTuple):
-    """What one of several attacks in a row achieved.
-
-    Attributes:
-        name: the attack's name.
-        succeeded: number of examples that fell to it after all before had failed.
-        seconds: wall time.
-    """
-
-    name: str
-    succeeded: int
-    seconds: float
-
-
 class Checkpoint:
-    """The notes on one set of images, in a file that is named by everything that a search of theirs depends on.
+    """The checkpoint of a search on one set of images, in a file named by everything that the search depends on.
 
     Args:
-        folder: where the file is, once there is anything to note.
-        told: what the attack and the classifier are.
+        folder: where the file is, once it is saved.
+        description: of the attack and the classifier.
         search: the search before anything is done.
 
     Attributes:
@@ -50,10 +37,10 @@ class Checkpoint:
         seconds: wall time that all this took.
     """
 
-    def __init__(self, folder: _io.Path, told: str, search: "SearchState") -> None:
-        self._folder, self._told = pathlib.Path(folder), told
+    def __init__(self, folder: _io.Path, description: str, search: "SearchState") -> None:
+        self._folder, self._description = pathlib.Path(folder), description
         versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
-        digest = hashlib.sha256(json.dumps([told, versions]).encode())
+        digest = hashlib.sha256(json.dumps([description, versions]).encode())
         # What counts as solved at the start tells an attack on this model from one whose examples are for another.
         for array in (search.origin, *search.criterion, search.solved):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -62,22 +49,22 @@ class Checkpoint:
         self.finished, self.seconds, self._since = False, 0.0, time.perf_counter()
 
     def within(self, search: "SearchState") -> Self:
-        """Notes on a search inside this one, on another model."""
-        return type(self)(self._folder, f"within {self._told}", search)
+        """The checkpoint of a search inside this one, on another model."""
+        return type(self)(self._folder, f"within {self._description}", search)
 
     def restore(self, search: "SearchState") -> None:
-        """Brings the search to where the notes say, if there are any.
+        """Brings the search to where the file says, if there is one.
 
         Raises:
-            InputError: the file is no such notes.
+            InputError: the file is no such checkpoint.
         """
         if not self.path.is_file():
             return
         try:
             with np.load(self.path, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in BOOKS}
-                told = json.loads(str(content["stages"]))
-                stages = [AttackStage(str(name), int(succeeded), float(seconds)) for name, succeeded, seconds in told]
+                arrays = {name: content[name] for name in SAVED_FIELDS}
+                rows = json.loads(str(content["stages"]))
+                stages = [AttackStage(str(name), int(succeeded), float(seconds)) for name, succeeded, seconds in rows]
                 finished, seconds = bool(content["finished"]), float(content["seconds"])
             for name, array in arrays.items():
                 there = getattr(search, name)
@@ -92,9 +79,9 @@ class Checkpoint:
         self.finished, self.seconds = finished, seconds
 
     def save(self, search: "SearchState", *, finished: bool = False) -> None:
-        """Notes where the search is."""
+        """Writes where the search is."""
         now = time.perf_counter()
         self.finished, self.seconds, self._since = finished, self.seconds + now - self._since, now
         with _io.replacing(self.path) as beside, beside.open("wb") as file:
-            books = {name: getattr(search, name) for name in BOOKS}
-            np.savez_compressed(file, stages=json.dumps(self.stages), finished=finished, seconds=self.seconds, **books)
+            fields = {name: getattr(search, name) for name in SAVED_FIELDS}
+            np.savez_compressed(file, stages=json.dumps(self.stages), finished=finished, seconds=self.seconds, **fields)

@@ -1,4 +1,4 @@
-"""The books of an attack under way: the best found so far for each example, and what it has cost."""
+"""Search state: the best image found so far for each example, and what the search has cost."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,12 +7,13 @@ from typing import Self
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks.core.checkpoint import AttackStage, Checkpoint
-from tfharden.attacks.core.criteria import Criterion
+from tfharden.attacks.core.checkpoint import Checkpoint
+from tfharden.attacks.core.criteria import Criterion, subset
+from tfharden.attacks.core.result import AttackStage
 from tfharden.classifiers import Classifier
 
 Progress = Callable[[int, int], None]
-TICKS = 1000
+PROGRESS_TICKS = 1000
 
 
 @dataclasses.dataclass
@@ -27,11 +28,11 @@ class SearchState:
         queries: forward passes without gradient, `[n]`.
         gradients: forward and backward passes, `[n]`.
         zero_gradients: gradients that were zero or not finite over the whole image, `[n]`.
-        minimum: length of the smallest perturbation found that reaches the goal, be it longer than epsilon, `[n]`.
+        minimum: length of the smallest perturbation found that reaches the criterion, be it longer than epsilon, `[n]`.
         progress: is told how much is done, of how much.
         stages: what the attacks in a row achieved, by name, if there are several.
         stream: tells the random draws of this search from those of others of the same attack.
-        checkpoint: where it is noted what is done; None for nowhere.
+        checkpoint: file that is written on the way; None for none.
     """
 
     origin: np.ndarray
@@ -51,9 +52,9 @@ class SearchState:
     def open(cls, classifier: Classifier, origin: np.ndarray, criterion: Criterion, progress: Progress) -> Self:
         """A search in which nothing is done but to look at the clean images."""
         solved = np.asarray(criterion.reached(classifier.predict(origin)))
-        books = {name: np.zeros(len(origin), np.int64) for name in ("queries", "gradients", "zero_gradients")}
+        counts = {name: np.zeros(len(origin), np.int64) for name in ("queries", "gradients", "zero_gradients")}
         minimum = np.where(solved, 0.0, np.inf).astype(np.float32)
-        return cls(origin, criterion, origin.copy(), solved, **books, minimum=minimum, progress=progress)
+        return cls(origin, criterion, origin.copy(), solved, **counts, minimum=minimum, progress=progress)
 
     @property
     def unsolved(self) -> np.ndarray:
@@ -61,11 +62,11 @@ class SearchState:
         return np.flatnonzero(~self.solved)
 
     def part(self, chosen: slice, place: tuple[int, int]) -> Self:
-        """Some of the examples, in the same books; `place` says which part it is, of how many."""
+        """Some of the examples, as views of the same arrays; `place` says which part it is, of how many."""
         index, count = place
 
         def progress(done: int, total: int) -> None:
-            self.progress(round(TICKS * (index + done / total) / count), TICKS)
+            self.progress(round(PROGRESS_TICKS * (index + done / total) / count), PROGRESS_TICKS)
 
         arrays = {
             field.name: getattr(self, field.name)[chosen]
@@ -75,14 +76,14 @@ class SearchState:
         return dataclasses.replace(
             self,
             **arrays,
-            criterion=tf.nest.map_structure(lambda array: array[chosen], self.criterion),
+            criterion=subset(self.criterion, chosen),
             progress=progress,
             stream=(*self.stream, index),
         )
 
     def report(self, done: float) -> None:
         """Tells the caller how far the attack has come, from 0 to 1."""
-        self.progress(round(TICKS * done), TICKS)
+        self.progress(round(PROGRESS_TICKS * done), PROGRESS_TICKS)
 
     def enter(self, stage: AttackStage) -> None:
         """Adds what an attack in a row achieved on these examples to what it achieved on others."""

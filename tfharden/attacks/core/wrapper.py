@@ -30,6 +30,10 @@ class Wrapper(Attack):
         return self.attack.access
 
     @property
+    def kind(self) -> str:  # noqa: D102
+        return self.attack.kind
+
+    @property
     def norms(self) -> tuple[str, ...]:  # noqa: D102
         return self.attack.norms
 

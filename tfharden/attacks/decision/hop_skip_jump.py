@@ -1,4 +1,4 @@
-"""HopSkipJump: along the decision boundary towards the clean image, by the classifier's decisions alone."""
+"""HopSkipJump: a walk along the decision boundary towards the clean image, by the classifier's decisions alone."""
 
 import dataclasses
 import math
@@ -10,31 +10,30 @@ from tfharden.attacks.core.criteria import Criterion
 from tfharden.attacks.core.search_state import SearchState
 from tfharden.attacks.decision.oracle import Oracle, bisect, find_starts, per_row
 from tfharden.attacks.minimum_norm.attack import MinimumNormAttack, Solver
-from tfharden.classifiers import Classifier
+from tfharden.classifiers import Classifier, images_per_call
 from tfharden.errors import InputError
 from tfharden.serialization import registered
 
-# The bisection ends at this power of the dimension, as a share of the distance (theta of the paper); after so many
-# halvings at most, since float32 knows no finer ones.
-POWERS, HALVINGS = {"L2": -1.5, "Linf": -2.0}, 24
+# Halvings of a bisection at most, since float32 knows no finer shares.
+HALVINGS = 24
 FIRST_PROBE = 0.1  # length of the first probes, as a share of the box
-LAST = 1.5  # a round takes all that is left where that is less than so many times its own probes
-MEMORY = 0.5  # weight of the probes of the round before
-JUMPS, SHORTEST = 4, 1e-4  # lengths that a round can surely try, and the share of the first below which it gives up
+LAST_ROUND_FACTOR = 1.5  # a round takes all that is left where that is less than so many times its own probes
+NORMAL_MOMENTUM = 0.5  # weight of the probes of the round before
+# Lengths that a round can surely try, and the share of the first below which it gives up.
+JUMPS, SHORTEST_JUMP = 4, 1e-4
 # A start, two bisections and the jump between them.
-RESERVE = 2 + 2 * HALVINGS + JUMPS
-MOST_IMAGES, MOST_VALUES = 4096, 2**24  # images, and values in them, that are asked about at a time
+RESERVED_QUERIES = 2 + 2 * HALVINGS + JUMPS
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class HopSkipJump(MinimumNormAttack):
-    """A walk along the decision boundary by decisions alone (Chen, Jordan and Wainwright 2020).
+    """A walk along the decision boundary by decisions alone (Chen et al. 2020, arXiv:1904.02144).
 
-    Round t asks, at an image on the boundary, which of B sqrt(t) small random changes reach the goal; their mean
+    Round t asks, at an image on the boundary, which of B sqrt(t) small random changes reach the criterion; their mean
     weighted by the answers +-1, less the mean answer, estimates the normal of the boundary. From there the image moves
-    along it by its distance / sqrt(t), halved until the goal is reached, and a bisection towards the clean image leads
-    back to the boundary.
+    along it by its distance / sqrt(t), halved until the criterion is reached, and a bisection towards the clean image
+    leads back to the boundary.
 
     Beyond the paper: the clean images of other examples serve as starts, of several starts the nearest to the boundary
     is taken, a round remembers half of the answers of the last one, and the last round spends what is left. On a
@@ -55,12 +54,13 @@ class HopSkipJump(MinimumNormAttack):
 
     name = "hop-skip-jump"
     access = "decision"
-    norms = tuple(POWERS)
+    kind = "decision"
+    norms = ("L2", "Linf")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_counts("queries", "initial_samples", "most_samples")
-        least = self.initial_samples + RESERVE
+        least = self.initial_samples + RESERVED_QUERIES
         if self.queries < least:
             raise InputError(
                 f"{self.name}: queries={self.queries} are too few for a start, two bisections and the first round: "
@@ -87,7 +87,8 @@ class HopSkipJump(MinimumNormAttack):
     def _walk(self, oracle: Oracle, rng: np.random.Generator) -> Iterator[float]:
         """Lets the oracle see nearer and nearer images; after each round, how much of the budget is spent."""
         size = oracle.origin[0].size
-        resolution = max(size ** POWERS[self.threat.norm], 2.0**-HALVINGS)
+        # The bisection ends at this share of the distance: theta of the paper, d^-2 in Linf and d^-1.5 in L2.
+        resolution = max(size ** -(2 - 1 / self.threat.order), 2.0**-HALVINGS)
         reserve = math.ceil(-math.log2(resolution)) + JUMPS
         find_starts(oracle, resolution, rng)
         x, normal = oracle.nearest.copy(), np.zeros(oracle.origin.shape, np.float32)
@@ -97,7 +98,7 @@ class HopSkipJump(MinimumNormAttack):
             distance = oracle.away(rows, x[rows])
             length = self._probe_length(oracle, distance, size, turn)
             probes = self._probes(oracle.left[rows] - reserve, turn)
-            normal[rows] = MEMORY * normal[rows] + estimate_normal(oracle, rows, x[rows], length, probes, rng)
+            normal[rows] = NORMAL_MOMENTUM * normal[rows] + estimate_normal(oracle, rows, x[rows], length, probes, rng)
             reached, jumped = self._jump(oracle, rows, x[rows], normal[rows], distance / math.sqrt(turn))
             if reached.any():
                 x[rows[reached]] = bisect(oracle, rows[reached], jumped[reached], resolution, rng)
@@ -112,16 +113,16 @@ class HopSkipJump(MinimumNormAttack):
     def _probes(self, left: np.ndarray, turn: int) -> np.ndarray:
         """Number of probes of each example, which has `left` queries for them."""
         planned = min(int(self.initial_samples * math.sqrt(turn)), self.most_samples)
-        return np.minimum(np.where(left < LAST * planned, left, planned), self.most_samples)
+        return np.minimum(np.where(left < LAST_ROUND_FACTOR * planned, left, planned), self.most_samples)
 
     def _jump(
         self, oracle: Oracle, rows: np.ndarray, x: np.ndarray, normal: np.ndarray, length: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Whether a move along the normals reached the goal, and where it led; it starts at `length` and is halved."""
+        """Whether a move along the normals, of `length` or a part of it, reached the criterion, and where it led."""
         direction, jumped = np.asarray(self.threat.steepest(normal)), x.copy()
-        reached, least = np.zeros(len(rows), bool), np.maximum(SHORTEST * length, oracle.grain / 2)
+        reached, least = np.zeros(len(rows), bool), np.maximum(SHORTEST_JUMP * length, oracle.grain / 2)
         while len(at := np.flatnonzero(~reached & (length > least) & oracle.working[rows])):
-            jumped[at] = oracle.receive(x[at] + per_row(length[at], x) * direction[at])
+            jumped[at] = oracle.received(x[at] + per_row(length[at], x) * direction[at])
             reached[at] = oracle.ask(rows[at], jumped[at])
             length = np.where(reached, length, length / 2)
         return reached, jumped
@@ -130,7 +131,7 @@ class HopSkipJump(MinimumNormAttack):
 def estimate_normal(
     oracle: Oracle, rows: np.ndarray, x: np.ndarray, length: np.ndarray, probes: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """The way into the region where the goal is reached, from images `x` on its boundary.
+    """The direction into the region where the criterion is reached, from images `x` on its boundary.
 
     Args:
         oracle: what is asked.
@@ -146,12 +147,12 @@ def estimate_normal(
     """
     index = np.repeat(np.arange(len(rows)), probes)
     weighted, plain, answers = np.zeros(x.shape), np.zeros(x.shape), np.zeros(len(rows))
-    most = max(1, min(MOST_IMAGES, MOST_VALUES // x[0].size))
+    most = images_per_call(x[0].size)
     for first in range(0, len(index), most):
         at = index[first : first + most]
         change = rng.standard_normal((len(at), *x.shape[1:]), np.float32)
         change *= per_row(length[at] / np.linalg.norm(change.reshape(len(at), -1), axis=1), x)
-        asked = oracle.receive(x[at] + change)
+        asked = oracle.received(x[at] + change)
         answer = np.where(oracle.ask(rows[at], asked), 1.0, -1.0)
         # What arrived, not what was sent: box and lattice have changed it.
         change = (asked - x[at]) / per_row(length[at], x)

@@ -1,62 +1,83 @@
-"""The one ascent loop: steps up a loss, the core of FGSM, BIM, PGD, MI-FGSM, APGD and of adversarial training.
+"""Ascent loop: steps up any value function within a ball, the core of FGSM, BIM, PGD, MI-FGSM and APGD.
 
 Pure TensorFlow without AutoGraph, so it runs inside a Keras `train_step` as well as in an evaluator's own function.
 """
 
 import abc
+import copy
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import numbers
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import tensorflow as tf
 
-from tfharden.attacks.core.criteria import Criterion
-from tfharden.errors import InputError
-from tfharden.losses import Loss
+from tfharden.attacks.core.best_iterate import BestIterate
+from tfharden.attacks.core.value_and_gradient import ValueFn, value_and_gradient
 from tfharden.threats import Threat
-from tfharden.threats.base import image_axes
-
-GRADIENT_SCALE = 1024.0
-
-LogitsFn = Callable[[tf.Tensor], tf.Tensor]
+from tfharden.threats.base import Projector
 
 
 class Iterate(NamedTuple):
-    """One look at the loss: what a rule decides the next step by.
+    """What a step rule decides the next step by.
 
     Attributes:
         index: number of steps taken before, scalar int32.
         x: images `[batch, ...]`.
-        origin: clean images.
-        project: brings images into ball and box.
-        values: loss, `[batch]`.
-        gradient: of the loss, finite, in arbitrary units, `[batch, ...]`.
+        values: of the value function there, `[batch]`.
+        gradient: of the values, finite, in arbitrary units, `[batch, ...]`.
+        project: brings images into ball and box; `project.origin` are the clean images.
     """
 
     index: tf.Tensor
     x: tf.Tensor
-    origin: tf.Tensor
-    project: Callable[[tf.Tensor], tf.Tensor]
     values: tf.Tensor
     gradient: tf.Tensor
+    project: Projector
 
 
 @dataclasses.dataclass(frozen=True)
 class StepRule(abc.ABC):
-    """How an ascent goes from one iterate to the next, within `threat`.
+    """A rule by which an ascent goes from one iterate to the next; subclasses are frozen dataclasses.
 
-    What a rule remembers is a nest of tensors with the batch axis first, so that examples can be dropped on the way.
+    Its state is a nest of tensors with the batch axis first, so that examples can be dropped on the way. Its numbers
+    are arguments of compiled functions: within a graph the radius of the ball and all fields that are floats are
+    float32 scalars.
     """
 
     threat: Threat
 
-    def begin(self, x: tf.Tensor) -> Any:  # noqa: ANN401
-        """What the rule remembers before the first step."""
+    def init(self, x: tf.Tensor) -> Any:  # noqa: ANN401
+        """The state before the first step, from images `x`."""
         return ()
 
     @abc.abstractmethod
-    def step(self, seen: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
-        """The next iterate, in ball and box, and what the rule remembers."""
+    def update(self, iterate: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401
+        """The next images, in ball and box, and the next state."""
+
+    @property
+    def numbers(self) -> list[float]:
+        """The radius of the ball, and the fields that are floats."""
+        return [self.threat.epsilon, *(getattr(self, name) for name in self._number_names)]
+
+    def with_numbers(self, values: Sequence[float | tf.Tensor]) -> Self:
+        """The same rule with other numbers, in the order of `numbers`; tensors too, so nothing is checked."""
+        epsilon, *others = values
+        changed = copy.copy(self)
+        object.__setattr__(changed, "threat", self.threat.with_epsilon(epsilon))
+        for name, value in zip(self._number_names, others, strict=True):
+            object.__setattr__(changed, name, value)
+        return changed
+
+    @property
+    def _number_names(self) -> list[str]:
+        return [
+            field.name
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), numbers.Real)
+            and not isinstance(value, bool)
+            and (field.type in (float, "float") or not isinstance(value, numbers.Integral))
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,135 +86,80 @@ class SteepestAscent(StepRule):
 
     size: float
 
-    def step(self, seen: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401, D102
-        return seen.project(self.threat.step(seen.x, seen.gradient, self.size)), state
+    def update(self, iterate: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401, D102
+        return iterate.project(self.threat.step(iterate.x, iterate.gradient, self.size)), state
 
 
-class BestIterate(NamedTuple):
-    """The best iterate of each example so far: the goal beats a miss, then the higher loss wins.
+class Ascent(NamedTuple):
+    """Where an ascent has come to.
 
     Attributes:
-        x: images `[batch, ...]`.
-        value: their loss, `[batch]`.
-        succeeded: whether the model answers as the goal asks, `[batch]`.
-        zero_gradients: number of gradients that were zero or not finite over the whole image, `[batch]`.
+        x: the last iterate, whose value has not been computed, `[batch, ...]`.
+        state: of the step rule.
+        best: the best of the other iterates, as the device receives them; `()` if it wasn't kept.
+        zero_gradients: number of gradients that were zero or not finite over the whole image, int32 `[batch]`.
     """
 
     x: tf.Tensor
-    value: tf.Tensor
-    succeeded: tf.Tensor
+    state: Any
+    best: BestIterate | tuple[()]
     zero_gradients: tf.Tensor
-
-    @classmethod
-    def empty(cls, x: tf.Tensor) -> "BestIterate":
-        """A memory that any iterate improves."""
-        batch = tf.shape(x)[:1]
-        return cls(x, tf.fill(batch, x.dtype.min), tf.zeros(batch, tf.bool), tf.zeros(batch, tf.int32))
-
-    def after(self, x: tf.Tensor, classes: tf.Tensor, values: tf.Tensor, criterion: Criterion) -> "BestIterate":
-        """The memory once the iterate `x` has been seen."""
-        succeeded = criterion.reached(classes)
-        better = tf.where(succeeded == self.succeeded, values > self.value, succeeded)
-        return BestIterate(
-            # Chooses whole images, in half the time of tf.where with a condition that has to be broadcast.
-            tf.raw_ops.Select(condition=better, x=x, y=self.x),
-            tf.where(better, values, self.value),
-            tf.logical_or(self.succeeded, succeeded),
-            self.zero_gradients,
-        )
-
-
-def per_image(values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """`values [batch]` in the shape `[batch, 1, ...]` that goes with the images `x`."""
-    return tf.reshape(values, [-1] + [1] * (len(x.shape) - 1))
-
-
-def judge(logits: tf.Tensor, criterion: Criterion, loss: Loss) -> tuple[tf.Tensor, tf.Tensor]:
-    """The class and the loss of each example, both `[batch]`.
-
-    A randomised model may answer several times, `[batch, draws, classes]`: then the loss is the mean over the draws,
-    whose gradient is the mean of their gradients, and the class is that of the mean probabilities.
-    """
-    if logits.shape.rank == 2:  # noqa: PLR2004
-        return tf.argmax(logits, axis=-1, output_type=tf.int32), criterion.values(loss, logits)
-    draws = logits.shape[1]
-    repeated = tf.nest.map_structure(lambda t: tf.repeat(t, draws, axis=0), criterion)
-    values = repeated.values(loss, tf.reshape(logits, [-1, logits.shape[2]]))
-    classes = tf.argmax(tf.reduce_mean(tf.nn.softmax(logits), axis=1), axis=-1, output_type=tf.int32)
-    return classes, tf.reduce_mean(tf.reshape(values, [-1, draws]), axis=1)
 
 
 def ascend(
-    logits_fn: LogitsFn,
+    value_fn: ValueFn,
     x: tf.Tensor,
-    origin: tf.Tensor,
-    criterion: Criterion,
-    *,
+    project: Projector,
     rule: StepRule,
-    loss: Loss,
     steps: int | tf.Tensor,
+    *,
     first: int | tf.Tensor = 0,
     state: Any = None,  # noqa: ANN401
-    memory: BestIterate | tuple[()] = (),
-) -> tuple[tf.Tensor, Any, BestIterate | tuple[()]]:
-    """Looks at the loss and takes a step of the rule, a number of times.
+    best: BestIterate | tuple[()] = (),
+) -> Ascent:
+    """Computes value and gradient and takes a step of the rule, a number of times.
 
     Args:
-        logits_fn: images to logits, in inference mode.
-        x: where to go on from, `[batch, ...]`.
-        origin: clean images round which the ball lies.
-        criterion: true classes and targets, `[batch]`.
-        rule: how to step.
-        loss: per-example loss that is climbed.
+        value_fn: from images to what is climbed, `[batch]`, and whether the criterion is reached there,
+            `[batch]`.
+            Labels, losses and models are closed over.
+        x: where to start, `[batch, ...]`.
+        project: `threat.projector(origin)`, which brings images into ball and box.
+        rule: step rule.
         steps: number of steps.
         first: number of steps taken before.
-        state: what the rule remembers from them; None at the beginning.
-        memory: remembers the best of the iterates whose loss was computed, which is all but the last, as they land on
-            the threat's lattice (`origin` has to lie on it); `()` for none.
-
-    Returns:
-        The last iterate, the rule's state, and the memory.
+        state: the rule's state after them; None at the beginning.
+        best: the best iterate so far, such as `BestIterate.empty(x)`, to keep the best of the iterates whose value is
+            computed, which is all but the last, as the device receives them: rounded to the threat's lattice, on which
+            the clean images have to lie.
 
     Raises:
-        InputError: the loss doesn't depend on the images through anything differentiable.
+        InputError: the values don't depend on the images through anything differentiable.
+
+    Example:
+        threat = Linf(0.1)
+        value_fn = criterion_value(model, Untargeted(labels), cross_entropy)
+        ascend(value_fn, x, threat.projector(x), SteepestAscent(threat, 0.025), steps=10).x
     """
-    threat, project = rule.threat, rule.threat.projector(origin)
 
-    def body(index: tf.Tensor, x: tf.Tensor, state: Any, memory: BestIterate | tuple[()]) -> tuple[Any, ...]:  # noqa: ANN401
-        # What counts is what the device receives, so that is judged and differentiated; x itself keeps the fractions
-        # of a lattice step.
-        received = threat.round_to_lattice_in_ball(x, origin) if memory else x
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(received)
-            classes, values = judge(logits_fn(received), criterion, loss)
-        # Steps don't mind a factor, and in half precision a gradient without one underflows.
-        gradient = tape.gradient(values, received, output_gradients=tf.fill(tf.shape(values), GRADIENT_SCALE))
-        if gradient is None:
-            raise InputError("the model gives no gradient to its input: use a score-based attack such as square")
-        # A sum is one pass over the gradient, and looks suspicious wherever a closer look is worth its time. As a
-        # product with ones it takes a third of the time of a reduction.
-        rows = tf.reshape(gradient, [tf.shape(gradient)[0], -1])
-        total = tf.linalg.matvec(rows, tf.ones([tf.shape(rows)[1]], rows.dtype))
-        suspicious = tf.reduce_any((total == 0.0) | ~tf.math.is_finite(total))
-        gradient, zero_gradients = tf.cond(
-            suspicious, lambda: _inspect(gradient), lambda: (gradient, tf.zeros_like(total, tf.int32))
-        )
-        if memory:
-            memory = memory.after(received, classes, values, criterion)
-            memory = memory._replace(zero_gradients=memory.zero_gradients + zero_gradients)
-        x, state = rule.step(Iterate(index, x, origin, project, values, gradient), state)
-        return index + 1, x, state, memory
+    def body(
+        index: tf.Tensor,
+        x: tf.Tensor,
+        state: Any,  # noqa: ANN401
+        best: BestIterate | tuple[()],
+        zero_gradients: tf.Tensor,
+    ) -> tuple[Any, ...]:
+        # What counts is what the device receives, so the value is taken there; x itself keeps the fractions of a
+        # lattice step.
+        received = project.received(x) if best else x
+        seen = value_and_gradient(value_fn, received)
+        if best:
+            best = best.update(received, seen.values, seen.reached)
+        x, state = rule.update(Iterate(index, x, seen.values, seen.gradient, project), state)
+        zero_gradients = tf.ensure_shape(zero_gradients + seen.zero_gradients, zero_gradients.shape)
+        return index + 1, x, state, best, zero_gradients
 
-    state = rule.begin(x) if state is None else state
-    variables = (tf.convert_to_tensor(first), x, state, memory)
-    _, x, state, memory = tf.while_loop(lambda *_: True, body, variables, maximum_iterations=steps)
-    return x, state, memory
-
-
-def _inspect(gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The gradient with zeros for what isn't finite, and whether nothing but zeros is left, 0 or 1 for each image.
-
-    One image with a gradient of NaN must not lose its place in the box, nor the loop its other images.
-    """
-    finite = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
-    return finite, tf.cast(tf.reduce_all(finite == 0.0, axis=image_axes(gradient)), tf.int32)
+    state = rule.init(x) if state is None else state
+    variables = (tf.convert_to_tensor(first), x, state, best, tf.zeros(tf.shape(x)[:1], tf.int32))
+    _, *reached = tf.while_loop(lambda *_: True, body, variables, maximum_iterations=steps)
+    return Ascent(*reached)

@@ -1,35 +1,42 @@
-"""Attacks by gradient ascent: the two doors that FGSM, BIM, PGD, MI-FGSM and APGD share."""
+"""Attacks by gradient ascent: what FGSM, BIM, PGD, MI-FGSM and APGD share."""
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import tensorflow as tf
 
 from tfharden.attacks.core.attack import Attack
-from tfharden.attacks.core.criteria import Criterion, Targeted, Untargeted
+from tfharden.attacks.core.best_iterate import BestIterate
+from tfharden.attacks.core.compiled import traced
+from tfharden.attacks.core.criteria import Criterion, Targeted, Untargeted, criterion_value, tensor_specs
 from tfharden.attacks.core.search_state import SearchState
-from tfharden.attacks.gradient.ascent import BestIterate, LogitsFn, SteepestAscent, StepRule, ascend, judge
+from tfharden.attacks.core.value_and_gradient import LogitsFn, ValueFn
+from tfharden.attacks.gradient.ascent import SteepestAscent, StepRule, ascend
 from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.losses import Loss, cross_entropy
 from tfharden.threats import Threat
 
-# Steps between two looks at which examples have fallen: a look costs one synchronisation with the host.
-STRIDE = 5
+# Steps of one call of a compiled ascent. Between two calls the examples that have fallen are dropped, which costs one
+# synchronisation with the host.
+STEPS_PER_CALL = 5
+
+# Ascents before the main one: the number of steps and the rule of each.
+WarmUp = Sequence[tuple[int, StepRule]]
 
 
 @dataclasses.dataclass(frozen=True)
 class GradientAttack(Attack):
-    """Ascent on `loss` within `threat`; subclasses fix start, steps and the rule of a step.
+    """Ascent of `loss` within `threat`; subclasses fix start, steps and step rule.
 
     Args:
         threat: ball and box.
         loss: per-example loss that is climbed; for a target, its targeted form.
-        seed: of the random starts at the evaluator's door.
+        seed: of the random starts of an evaluation.
         early_exit: drop an example as soon as it falls; without it every step is taken and the highest loss kept.
-        restarts: ascents an example, at the evaluator's door; all but the first start at random.
+        restarts: ascents an example in an evaluation; all but the first start at random.
     """
 
     threat: Threat
@@ -40,8 +47,12 @@ class GradientAttack(Attack):
     restarts: int = 1
 
     access = "white-box"
+    kind = "ascent"
     steps: ClassVar[int] = 1
-    prelude: ClassVar[int] = 0
+    # Fields that nothing but `rule` reads, so that what is compiled doesn't depend on them.
+    rule_fields: ClassVar[tuple[str, ...]] = ()
+
+    _renamed = Attack._renamed | {"stride": "resolved_step_size"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,14 +65,22 @@ class GradientAttack(Attack):
 
     def scaled(self, share: float | tf.Tensor) -> Self:
         """The same attack in a ball of `share` times the radius, as `Threat.scaled` makes it."""
-        scaled = copy.copy(self)
-        object.__setattr__(scaled, "threat", self.threat.scaled(share))
-        return scaled
+        return self._in(self.threat.scaled(share))
 
     @property
     def rule(self) -> StepRule:
-        """How one iterate follows from another."""
+        """The step rule of the ascent."""
         return SteepestAscent(self.threat, self.resolved_step_size)
+
+    @property
+    def warm_up(self) -> WarmUp:
+        """Ascents that `start` makes, paid from `steps`."""
+        return ()
+
+    @property
+    def prelude(self) -> int:
+        """Steps of the warm-up."""
+        return sum(steps for steps, _ in self.warm_up)
 
     def perturb(
         self,
@@ -70,8 +89,10 @@ class GradientAttack(Attack):
         y: tf.Tensor,
         seed: tf.Tensor | None = None,
         targets: tf.Tensor | None = None,
+        *,
+        draws: int = 1,
     ) -> tf.Tensor:
-        """The door for training: adversarial images for `x [batch, ...]`, labels `y [batch]`, in one graph.
+        """Adversarial images for training: for `x [batch, ...]` with labels `y [batch]`, in one graph.
 
         Takes the last iterate, as the training literature does: judging it would cost one more forward pass.
 
@@ -81,95 +102,140 @@ class GradientAttack(Attack):
             y: true classes.
             seed: int32 [2] of the random start; the attack's own seed by default, the same at every call.
             targets: classes to move towards, `[batch]`; away from the true ones without.
+            draws: answers of a randomised model that a gradient averages.
         """
         seed = tf.constant([self.seed, 0]) if seed is None else tf.cast(seed, tf.int32)
         y = tf.cast(y, tf.int32)
         criterion = Untargeted(y) if targets is None else Targeted(y, tf.cast(targets, tf.int32))
-        start = self.start(logits_fn, x, criterion, seed, self.random_start)
+        value_fn = criterion_value(logits_fn, criterion, self.loss, draws)
+        start = self.start(value_fn, x, seed, self.random_start, self.warm_up)
         steps = self.steps - self.prelude
-        last, *_ = ascend(logits_fn, start, x, criterion, rule=self.rule, loss=self.loss, steps=steps)
-        return tf.stop_gradient(last)
+        return tf.stop_gradient(ascend(value_fn, start, self.rule.threat.projector(x), self.rule, steps).x)
 
     def start(
-        self, logits_fn: LogitsFn, origin: tf.Tensor, criterion: Criterion, seed: tf.Tensor, at_random: bool | tf.Tensor
+        self, value_fn: ValueFn, origin: tf.Tensor, seed: tf.Tensor, at_random: bool | tf.Tensor, warm_up: WarmUp
     ) -> tf.Tensor:
-        """Where an ascent begins: at the clean image, or at random; `prelude` gradients may have been spent on it."""
+        """Images from which the ascent starts: the clean ones or random ones, after the ascents of the warm-up."""
         if isinstance(at_random, bool):
-            return self.threat.random_start(origin, seed) if at_random else origin
-        return tf.cond(at_random, lambda: self.threat.random_start(origin, seed), lambda: origin)
+            x = self.threat.random_start(origin, seed) if at_random else origin
+        else:
+            x = tf.cond(at_random, lambda: self.threat.random_start(origin, seed), lambda: origin)
+        for steps, rule in warm_up:
+            project = rule.threat.projector(origin)
+            x = ascend(value_fn, project(x), project, rule, steps, best=BestIterate.empty(x)).best.x
+        return x
 
-    def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
-        if not classifier.differentiable:
-            classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+    def _prepare(self, classifier: Classifier, draws: int = 1) -> Callable[[SearchState], None]:
+        classifier.require_gradients()
 
         def run(search: SearchState) -> None:
             kind = type(search.criterion)
-            # The seed is a number among others to what is compiled.
-            key = (dataclasses.replace(self, seed=0), kind)
-            self._search_with(classifier.compiled(key, lambda: _Ascent(self, classifier, kind)), search)
+            compiled = classifier.compiled(
+                self._compiled_key(kind, draws), lambda: _CompiledAscent(self, classifier, kind, draws)
+            )
+            self._search_with(compiled, search)
 
         return run
 
-    def _search_with(self, ascent: "_Ascent", search: SearchState) -> None:
+    def _in(self, threat: Threat) -> Self:
+        """The same attack under another threat, unchecked."""
+        changed = copy.copy(self)
+        object.__setattr__(changed, "threat", threat)
+        return changed
+
+    @property
+    def _rules(self) -> list[StepRule]:
+        return [self.rule, *(rule for _, rule in self.warm_up)]
+
+    def _compiled_key(self, kind: type[Criterion], draws: int) -> Hashable:
+        """All that a compiled ascent depends on; numbers are its arguments."""
+        arguments = {"threat", "seed", "early_exit", "restarts", *self.rule_fields}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in arguments]
+        rules = tuple(rule.with_numbers([0.0] * len(rule.numbers)) for rule in self._rules)
+        return type(self), tuple(getattr(self, name) for name in names), rules, kind, draws
+
+    def _search_with(self, compiled: "_CompiledAscent", search: SearchState) -> None:
         best = np.full(len(search.solved), -np.inf, np.float32)
+        numbers = tf.constant([number for rule in self._rules for number in rule.numbers], tf.float32)
         for restart in range(self.restarts):
             chosen = search.unsolved if self.early_exit else np.arange(len(search.solved))
             for first in range(0, len(chosen), BATCH_SIZE):
-                self._climb(ascent, search, chosen[first : first + BATCH_SIZE], best, restart)
+                self._ascend(compiled, numbers, search, chosen[first : first + BATCH_SIZE], best, restart)
                 search.report((restart + min(1.0, (first + BATCH_SIZE) / len(chosen))) / self.restarts)
 
-    def _climb(
-        self, ascent: "_Ascent", search: SearchState, chosen: np.ndarray, best: np.ndarray, restart: int
+    def _ascend(
+        self,
+        compiled: "_CompiledAscent",
+        numbers: tf.Tensor,
+        search: SearchState,
+        chosen: np.ndarray,
+        best_values: np.ndarray,
+        restart: int,
     ) -> None:
-        """One restart on the examples `chosen`; survivors are packed at each look."""
+        """One restart on the examples `chosen`; survivors are packed after each call."""
         origin = tf.constant(search.origin[chosen])
         criterion = tf.nest.map_structure(lambda array: tf.constant(array[chosen]), search.criterion)
         seed = search.seed(self.seed, restart, int(chosen[0]))
-        x, state = ascent.begin(origin, criterion, seed, tf.constant(restart > 0))
-        memory = BestIterate.empty(x)
+        x, state = compiled.begin(origin, criterion, seed, tf.constant(restart > 0), numbers)
+        best = BestIterate.empty(x)
         search.gradients[chosen] += self.prelude
         taken, total = 0, self.steps - self.prelude
         while taken < total and len(chosen):
-            steps = min(total - taken, STRIDE) if self.early_exit else total
-            x, state, memory = ascent.advance(
-                x, origin, criterion, state, memory, tf.constant(taken), tf.constant(steps)
+            steps = min(total - taken, STEPS_PER_CALL) if self.early_exit else total
+            x, state, best, zero_gradients = compiled.advance(
+                x, origin, criterion, state, best, tf.constant(taken), tf.constant(steps), numbers
             )
             taken += steps
             search.gradients[chosen] += steps
+            search.zero_gradients[chosen] += zero_gradients.numpy()
             over = taken == total
             if over:
-                memory = ascent.conclude(x, origin, criterion, memory)
+                best = compiled.conclude(x, origin, criterion, best)
                 search.queries[chosen] += 1
-            done = memory.succeeded.numpy() if self.early_exit and not over else np.full(len(chosen), over)
+            done = best.reached.numpy() if self.early_exit and not over else np.full(len(chosen), over)
             if not done.any():
                 continue
-            _settle(search, chosen[done], best, tf.nest.map_structure(lambda t, done=done: t.numpy()[done], memory))
+            found = tf.nest.map_structure(lambda t, done=done: t.numpy()[done], best)
+            _keep_better(search, chosen[done], best_values, found)
             keep = np.flatnonzero(~done)
             chosen = chosen[keep]
-            x, origin, criterion, state, memory = tf.nest.map_structure(
-                lambda t, keep=keep: tf.gather(t, keep), (x, origin, criterion, state, memory)
+            x, origin, criterion, state, best = tf.nest.map_structure(
+                lambda t, keep=keep: tf.gather(t, keep), (x, origin, criterion, state, best)
             )
 
 
-class _Ascent:
-    """The compiled parts of one attack on one classifier; the batch axis is free, so each is traced once."""
+class _CompiledAscent:
+    """The compiled parts of one attack on one classifier; the batch axis is free, so each is traced once.
 
-    def __init__(self, attack: GradientAttack, classifier: Classifier, kind: type[Criterion]) -> None:
-        rule, loss, logits_fn = attack.rule, attack.loss, classifier.logits_fn
+    `numbers` are those of all rules of the attack, in a row.
+    """
+
+    def __init__(self, attack: GradientAttack, classifier: Classifier, kind: type[Criterion], draws: int) -> None:
         images, whole = tf.TensorSpec([None, *classifier.input_shape], tf.float32), tf.TensorSpec([], tf.int32)
-        numbers, counts = tf.TensorSpec([None], tf.float32), tf.TensorSpec([None], tf.int32)
-        goals = kind(*[counts] * len(kind._fields))
-        memories = BestIterate(images, numbers, tf.TensorSpec([None], tf.bool), counts)
+        criteria, numbers = tensor_specs(kind), tf.TensorSpec([sum(len(rule.numbers) for rule in attack._rules)])
+
+        def rules_of(numbers: tf.Tensor) -> list[StepRule]:
+            rules, left = [], tf.unstack(numbers)
+            for rule in attack._rules:
+                rules.append(rule.with_numbers(left[: len(rule.numbers)]))
+                left = left[len(rule.numbers) :]
+            return rules
+
+        def value_fn(criterion: Criterion) -> ValueFn:
+            return criterion_value(classifier.logits_fn, criterion, attack.loss, draws)
 
         def begin(
-            origin: tf.Tensor, criterion: Criterion, seed: tf.Tensor, at_random: tf.Tensor
+            origin: tf.Tensor, criterion: Criterion, seed: tf.Tensor, at_random: tf.Tensor, numbers: tf.Tensor
         ) -> tuple[tf.Tensor, Any]:
-            x = attack.start(logits_fn, origin, criterion, seed, attack.random_start or at_random)
-            return x, rule.begin(x)
+            rule, *others = rules_of(numbers)
+            warm_up = [(steps, other) for (steps, _), other in zip(attack.warm_up, others, strict=True)]
+            bound, at_random = attack._in(rule.threat), attack.random_start or at_random
+            x = bound.start(value_fn(criterion), origin, seed, at_random, warm_up)
+            return x, rule.init(x)
 
-        self.begin = _compiled(begin, images, goals, tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.bool))
+        self.begin = traced(begin, images, criteria, tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.bool), numbers)
         _, state = self.begin.structured_outputs
-        # Whatever a rule remembers has the batch axis first, and that is free.
+        # The state of a rule has the batch axis first, and that is free.
         states = tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), state)
 
         def advance(
@@ -177,30 +243,28 @@ class _Ascent:
             origin: tf.Tensor,
             criterion: Criterion,
             state: Any,  # noqa: ANN401
-            memory: BestIterate,
+            best: BestIterate,
             first: tf.Tensor,
             steps: tf.Tensor,
-        ) -> tuple[tf.Tensor, Any, BestIterate]:
-            settings = {"rule": rule, "loss": loss, "first": first, "steps": steps, "state": state, "memory": memory}
-            return ascend(logits_fn, x, origin, criterion, **settings)
+            numbers: tf.Tensor,
+        ) -> tuple[Any, ...]:
+            rule = rules_of(numbers)[0]
+            project = rule.threat.projector(origin)
+            return tuple(ascend(value_fn(criterion), x, project, rule, steps, first=first, state=state, best=best))
 
-        def conclude(x: tf.Tensor, origin: tf.Tensor, criterion: Criterion, memory: BestIterate) -> BestIterate:
+        def conclude(x: tf.Tensor, origin: tf.Tensor, criterion: Criterion, best: BestIterate) -> BestIterate:
             x = attack.threat.round_to_lattice_in_ball(x, origin)
-            return memory.after(x, *judge(logits_fn(x), criterion, loss), criterion)
+            return best.update(x, *value_fn(criterion)(x))
 
-        self.advance = _compiled(advance, images, images, goals, states, memories, whole, whole)
-        self.conclude = _compiled(conclude, images, images, goals, memories)
-
-
-def _compiled(function: Callable[..., Any], *signature: Any) -> Any:  # noqa: ANN401
-    return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
+        bests = BestIterate.specs(images)
+        self.advance = traced(advance, images, images, criteria, states, bests, whole, whole, numbers)
+        self.conclude = traced(conclude, images, images, criteria, bests)
 
 
-def _settle(search: SearchState, indices: np.ndarray, best: np.ndarray, memory: BestIterate) -> None:
+def _keep_better(search: SearchState, indices: np.ndarray, best_values: np.ndarray, found: BestIterate) -> None:
     """Writes what one restart found into the search where it beats what earlier restarts found."""
-    search.zero_gradients[indices] += memory.zero_gradients
-    fell_before = search.solved[indices]
-    better = np.where(memory.succeeded == fell_before, memory.value > best[indices], memory.succeeded)
-    search.adversarial[indices[better]] = memory.x[better]
-    best[indices[better]] = memory.value[better]
-    search.solved[indices] |= memory.succeeded
+    solved_before = search.solved[indices]
+    better = np.where(found.reached == solved_before, found.score > best_values[indices], found.reached)
+    search.adversarial[indices[better]] = found.x[better]
+    best_values[indices[better]] = found.score[better]
+    search.solved[indices] |= found.reached

@@ -1,21 +1,18 @@
 """Basic iterative method."""
 
 import dataclasses
-import math
-import numbers
 from typing import Self
 
 import tensorflow as tf
 
 from tfharden.attacks.gradient.attack import GradientAttack
-from tfharden.errors import InputError
 from tfharden.serialization import registered
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class BIM(GradientAttack):
-    """FGSM in small steps from the clean image, projected after each (Kurakin, Goodfellow, Bengio 2017).
+    """FGSM in small steps from the clean image, projected after each (Kurakin et al. 2017, arXiv:1607.02533).
 
     Args:
         threat: ball and box.
@@ -27,12 +24,11 @@ class BIM(GradientAttack):
     step_size: float | None = None
 
     name = "bim"
+    rule_fields = ("step_size",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        size = self.step_size
-        if size is not None and not (isinstance(size, numbers.Real) and math.isfinite(size) and size > 0):
-            raise InputError(f"{self.name}: step_size={size!r} has to be a number > 0, or None")
+        self._check_number("step_size", above=0, optional=True)
 
     def scaled(self, share: float | tf.Tensor) -> Self:
         """As for every attack; a step of a given size is scaled alike."""

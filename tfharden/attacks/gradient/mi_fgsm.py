@@ -1,15 +1,12 @@
 """Momentum iterative FGSM."""
 
 import dataclasses
-import math
-import numbers
 from typing import Any
 
 import tensorflow as tf
 
 from tfharden.attacks.gradient.ascent import Iterate, StepRule
 from tfharden.attacks.gradient.bim import BIM
-from tfharden.errors import InputError
 from tfharden.serialization import registered
 from tfharden.threats.base import TINY, image_axes
 
@@ -21,20 +18,22 @@ class Momentum(StepRule):
     size: float
     decay: float
 
-    def begin(self, x: tf.Tensor) -> Any:  # noqa: ANN401, D102
+    def init(self, x: tf.Tensor) -> Any:  # noqa: ANN401, D102
         return tf.zeros_like(x)
 
-    def step(self, seen: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401, D102
+    def update(self, iterate: Iterate, state: Any) -> tuple[tf.Tensor, Any]:  # noqa: ANN401, D102
         # The mean stands for the sum of each image's own values: a factor that all of its steps share.
-        scale = tf.reduce_mean(tf.abs(seen.gradient), axis=image_axes(seen.x), keepdims=True)
-        state = self.decay * state + seen.gradient / tf.maximum(scale, TINY)
-        return seen.project(self.threat.step(seen.x, state, self.size)), state
+        scale = tf.reduce_mean(tf.abs(iterate.gradient), axis=image_axes(iterate.x), keepdims=True)
+        state = self.decay * state + iterate.gradient / tf.maximum(scale, TINY)
+        return iterate.project(self.threat.step(iterate.x, state, self.size)), state
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class MIFGSM(BIM):
-    """BIM along a running sum of normalised gradients, whose examples transfer better (Dong et al. 2018).
+    """BIM along a running sum of normalised gradients, whose examples transfer better.
+
+    Dong et al. 2018, arXiv:1710.06081.
 
     Args:
         threat: ball and box.
@@ -46,11 +45,11 @@ class MIFGSM(BIM):
     decay: float = 1.0
 
     name = "mi-fgsm"
+    rule_fields = ("step_size", "decay")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isinstance(self.decay, numbers.Real) and math.isfinite(self.decay) and self.decay >= 0):
-            raise InputError(f"{self.name}: decay={self.decay!r} has to be a number >= 0")
+        self._check_number("decay", least=0)
 
     @property
     def resolved_step_size(self) -> float:  # noqa: D102

@@ -1,4 +1,4 @@
-"""Minimum-norm attacks: how far the nearest adversarial example is, whatever epsilon."""
+"""Minimum-norm attacks: the distance of the nearest adversarial example, whatever epsilon."""
 
 import abc
 import dataclasses
@@ -14,13 +14,13 @@ from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.threats import Threat
 
 # From a search and the indices of some of its examples to the nearest image found for each, and whether that image
-# reaches the goal. Images lie in the box and on the lattice; where none reaches the goal, the best attempt is given.
+# reaches the criterion. Images lie in the box and on the lattice; where none reaches it, the best attempt is given.
 Solver = Callable[[SearchState, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
 class MinimumNormAttack(Attack):
-    """A search for the smallest perturbation that reaches the goal; subclasses say how.
+    """A search for the smallest perturbation that reaches the criterion; subclasses say how.
 
     It counts as success within the threat's epsilon; `AttackResult.minimum` tells its length in any case. With an
     epsilon as large as the box (1 for Linf in [0, 1], sqrt(d) for L2) the nearest example itself is returned.
@@ -36,15 +36,16 @@ class MinimumNormAttack(Attack):
     early_exit: bool = False
 
     access = "white-box"
+    kind = "minimum-norm"
     minimises = True
 
     @abc.abstractmethod
     def _solver(self, classifier: Classifier, kind: type[Criterion]) -> Solver:
-        """What finds the nearest images on this classifier for goals of this kind, and keeps the books of its cost."""
+        """What finds the nearest images on this classifier for criteria of this kind, and counts what it costs."""
 
     def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
-        if self.access == "white-box" and not classifier.differentiable:
-            classifier.logits_fn(np.zeros([1, *classifier.input_shape], np.float32))  # says why, by its error
+        if self.access == "white-box":
+            classifier.require_gradients()
         solver = functools.cache(functools.partial(self._solver, classifier))
 
         def run(search: SearchState) -> None:
@@ -63,7 +64,7 @@ class MinimumNormAttack(Attack):
         near = distance < search.minimum[chosen]
         search.minimum[chosen[near]] = distance[near]
         inside = distance <= threat.epsilon + threat.tolerance
-        # Of what lies too far, the part of the way that epsilon allows may still succeed: the door looks at it.
+        # Of what lies too far, the part of the way that epsilon allows may still succeed: the final count decides.
         attempt = np.where(
             inside.reshape(-1, *[1] * (found.ndim - 1)), found, np.asarray(threat.project(found, origin))
         )

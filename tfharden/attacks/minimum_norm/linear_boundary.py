@@ -1,25 +1,22 @@
-"""A classifier made linear at an image: the nearest of the hyperplanes behind which a goal lies."""
+"""Linearised decision boundary: the nearest of the hyperplanes behind which a criterion is reached."""
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfharden.attacks.core.criteria import Criterion, Targeted, Untargeted
-from tfharden.attacks.core.value_and_gradient import answers
-from tfharden.attacks.gradient.ascent import GRADIENT_SCALE, LogitsFn, per_image
-from tfharden.errors import InputError
+from tfharden.attacks.core.criteria import Criterion, Targeted, Untargeted, predicted_classes
+from tfharden.attacks.core.value_and_gradient import GRADIENT_SCALE, LogitsFn, finite_gradient
 from tfharden.losses import targeted_margin
 from tfharden.threats import Threat
-from tfharden.threats.base import TINY
-from tfharden.threats.hyperplane import dual_length
+from tfharden.threats.base import TINY, per_image
 
 
 class Boundary(NamedTuple):
-    """The nearest hyperplane on which a wanted class draws level, by the classifier made linear at `x`.
+    """The nearest hyperplane on which a class of the criterion draws level, by the classifier made linear at `x`.
 
     Attributes:
-        reached: whether the classifier's answer at `x` itself is what is wanted, `[batch]`.
-        rise: how much the wanted class has to gain to draw level, negative beyond the hyperplane, `[batch]`.
+        reached: whether the classifier's answer at `x` itself reaches the criterion, `[batch]`.
+        rise: how much that class has to gain to draw level, negative beyond the hyperplane, `[batch]`.
         normal: gradient of that gain, finite, `[batch, ...]`.
         zero_gradients: number of gradients that were zero or not finite over the whole image, `[batch]`.
     """
@@ -30,8 +27,8 @@ class Boundary(NamedTuple):
     zero_gradients: tf.Tensor
 
 
-def wanted(criterion: Criterion, num_classes: int) -> tf.Tensor:
-    """The classes that a goal allows or aims at, `[batch, count]` with a static count."""
+def candidate_classes(criterion: Criterion, num_classes: int) -> tf.Tensor:
+    """The classes that a criterion allows or aims at, `[batch, count]` with a static count."""
     if isinstance(criterion, Untargeted):
         return (criterion.labels[:, None] + tf.range(1, num_classes)) % num_classes
     return criterion.targets[:, None]
@@ -65,14 +62,10 @@ def nearest_boundary(
     count = classes.shape[1]
 
     def consider(index: tf.Tensor, distance: tf.Tensor, boundary: Boundary) -> tuple[tf.Tensor, tf.Tensor, Boundary]:
-        # In half precision a gradient without a factor underflows.
         chosen = tf.one_hot(index, count, on_value=GRADIENT_SCALE) * tf.ones_like(leads)
-        gradient = tape.gradient(leads, x, output_gradients=chosen)
-        if gradient is None:
-            raise InputError("the model gives no gradient to its input: use a score-based attack such as square")
-        normal = tf.where(tf.math.is_finite(gradient), gradient, 0.0) / GRADIENT_SCALE
-        dual = dual_length(threat, normal)
-        away = tf.abs(leads[:, index]) / tf.maximum(dual, TINY)
+        gradient, zero_gradients = finite_gradient(tape, leads, x, chosen)
+        normal = gradient / GRADIENT_SCALE
+        away = tf.abs(leads[:, index]) / tf.maximum(threat.dual_length(normal), TINY)
         nearer = away < distance
         return (
             index + 1,
@@ -80,12 +73,12 @@ def nearest_boundary(
             boundary._replace(
                 rise=tf.where(nearer, -leads[:, index], boundary.rise),
                 normal=tf.where(per_image(nearer, x), normal, boundary.normal),
-                zero_gradients=boundary.zero_gradients + tf.cast(dual == 0.0, tf.int32),
+                zero_gradients=boundary.zero_gradients + zero_gradients,
             ),
         )
 
     batch = tf.shape(x)[:1]
-    reached = criterion.reached(answers(logits))
+    reached = criterion.reached(predicted_classes(logits))
     nothing = Boundary(reached, tf.zeros(batch), tf.zeros_like(x), tf.zeros(batch, tf.int32))
     state = (tf.constant(0), tf.fill(batch, x.dtype.max), nothing)
     *_, boundary = tf.while_loop(lambda *_: True, consider, state, maximum_iterations=count)

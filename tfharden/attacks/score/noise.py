@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.attacks.core.attack import Attack
+from tfharden.attacks.core.criteria import subset
 from tfharden.attacks.core.search_state import SearchState
-from tfharden.attacks.score.margins import judge, pick
+from tfharden.attacks.score.margins import remaining_margins
 from tfharden.classifiers import Classifier
 from tfharden.serialization import registered
 from tfharden.threats import Threat
@@ -16,7 +17,7 @@ from tfharden.threats import Threat
 @registered
 @dataclasses.dataclass(frozen=True)
 class Noise(Attack):
-    """Random changes as long as the threat allows: what it takes no adversary to find.
+    """Random changes as long as the threat allows: what needs no adversary to be found.
 
     Each is the steepest way up a random linear function: signs in Linf, a direction in L2, single values in L1.
 
@@ -32,6 +33,7 @@ class Noise(Attack):
 
     name = "noise"
     access = "score"
+    kind = "noise"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,7 +47,7 @@ class Noise(Attack):
             if not len(left):
                 return
             moved = add_noise(self.threat, search.origin[left], rng)
-            margins, succeeded = judge(classifier.logits(moved), pick(search.criterion, left))
+            margins, succeeded = remaining_margins(classifier.logits(moved), subset(search.criterion, left))
             search.queries[left] += 1
             better = left[succeeded | (margins <= best[left])]
             search.adversarial[better] = moved[np.isin(left, better)]
@@ -55,7 +57,7 @@ class Noise(Attack):
 
 
 def add_noise(threat: Threat, origin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The images `origin [n, ...]`, which the threat's device can receive, each moved at random as far as it may be."""
-    way = rng.standard_normal(origin.shape, np.float32)
-    moved = threat.project(threat.step(tf.constant(origin), tf.constant(way), threat.epsilon), origin)
+    """Images `origin [n, ...]`, as the device receives them, each moved in a random direction as far as it may be."""
+    direction = rng.standard_normal(origin.shape, np.float32)
+    moved = threat.project(threat.step(tf.constant(origin), tf.constant(direction), threat.epsilon), origin)
     return np.asarray(threat.round_to_lattice_in_ball(moved, origin))

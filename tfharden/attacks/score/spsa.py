@@ -1,28 +1,26 @@
-"""SPSA: ascent along gradients that are estimated from scores alone."""
+"""SPSA: descent along gradients that are estimated from scores alone."""
 
 import dataclasses
-import math
-import numbers
 
 import numpy as np
 
 from tfharden.attacks.core.attack import Attack
+from tfharden.attacks.core.criteria import Criterion, subset
 from tfharden.attacks.core.search_state import SearchState
-from tfharden.attacks.score.margins import judge, pick
-from tfharden.classifiers import Classifier
+from tfharden.attacks.score.margins import remaining_margins
+from tfharden.classifiers import Classifier, images_per_call
 from tfharden.errors import InputError
 from tfharden.serialization import registered
 from tfharden.threats import Threat
 
 # Share of the last direction that is kept, and the first step as a share of epsilon; steps shrink linearly to 0.
-MEMORY, FIRST_STEP = 0.75, 0.5
-MOST_IMAGES, MOST_VALUES = 4096, 2**24  # images, and values in them, that are asked about at a time
+MOMENTUM, FIRST_STEP = 0.75, 0.5
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class SPSA(Attack):
-    """Steepest descent of the margin m by simultaneous perturbation (Spall 1992; Uesato et al. 2018).
+    """Steepest descent of the margin m by simultaneous perturbation (Spall 1992; Uesato et al. 2018, arXiv:1802.05666).
 
     The direction is, with momentum, the estimated gradient
 
@@ -47,13 +45,13 @@ class SPSA(Attack):
 
     name = "spsa"
     access = "score"
+    kind = "score"
     norms = ("Linf", "L2")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_counts("queries", "pairs")
-        if not (isinstance(self.delta, numbers.Real) and math.isfinite(self.delta) and 0 < self.delta <= 1):
-            raise InputError(f"{self.name}: delta={self.delta!r} has to be a share of the box, in (0, 1]")
+        self._check_number("delta", above=0, most=1)
         if self.queries <= 2 * self.pairs:
             raise InputError(
                 f"{self.name}: queries={self.queries} are too few for a step of pairs={self.pairs}: "
@@ -63,39 +61,41 @@ class SPSA(Attack):
     def _search(self, classifier: Classifier, search: SearchState) -> None:
         threat, rng, steps = self.threat, search.generator(self.seed), self.queries // (2 * self.pairs + 1)
         left = search.unsolved
-        origin, criterion = search.origin[left], pick(search.criterion, left)
+        origin, criterion = search.origin[left], subset(search.criterion, left)
         x, slope, best = origin.copy(), np.zeros_like(origin), np.full(len(left), np.inf, np.float32)
         for step in range(steps):
             if not len(left):
                 return
             found = self._slope(classifier, np.asarray(threat.round_to_lattice(x)), criterion, rng)
-            slope = MEMORY * slope + (1 - MEMORY) * found
+            slope = MOMENTUM * slope + (1 - MOMENTUM) * found
             length = FIRST_STEP * threat.epsilon * (1 - step / steps)
             x = np.asarray(threat.project(threat.step(x, -slope, length), origin))
             received = np.asarray(threat.round_to_lattice_in_ball(x, origin))
-            margins, succeeded = judge(classifier.logits(received), criterion)
+            margins, succeeded = remaining_margins(classifier.logits(received), criterion)
             search.queries[left] += 2 * self.pairs + 1
             better = succeeded | (margins <= best)
             search.adversarial[left[better]] = received[better]
             best = np.minimum(best, margins)
             search.solved[left] = succeeded
-            left, criterion = left[~succeeded], pick(criterion, ~succeeded)
+            left, criterion = left[~succeeded], subset(criterion, ~succeeded)
             origin, x, slope, best = (array[~succeeded] for array in (origin, x, slope, best))
             search.report((step + 1) / steps)
 
-    def _slope(self, classifier: Classifier, x: np.ndarray, criterion: object, rng: np.random.Generator) -> np.ndarray:
+    def _slope(
+        self, classifier: Classifier, x: np.ndarray, criterion: Criterion, rng: np.random.Generator
+    ) -> np.ndarray:
         """The margin's estimated gradient at images `x`, up to a factor."""
         low, high = self.threat.bounds
         length = max(self.delta * (high - low), self.threat.lattice or 0.0)
         slopes = np.zeros(x.shape, np.float32)
-        most = max(1, min(MOST_IMAGES, MOST_VALUES // x[0].size) // (2 * self.pairs))
+        most = max(1, images_per_call(x[0].size) // (2 * self.pairs))
         for first in range(0, len(x), most):
             rows = np.arange(first, min(first + most, len(x)))
             signs = rng.choice(np.float32([-1, 1]), (self.pairs, len(rows), *x.shape[1:]))
             probes = np.clip(np.stack([x[rows] + length * signs, x[rows] - length * signs]), low, high)
             probes = np.asarray(self.threat.round_to_lattice(probes))
-            goals = pick(criterion, np.tile(rows, 2 * self.pairs))
-            margins, _ = judge(classifier.logits(probes.reshape(-1, *x.shape[1:])), goals)
+            criteria = subset(criterion, np.tile(rows, 2 * self.pairs))
+            margins, _ = remaining_margins(classifier.logits(probes.reshape(-1, *x.shape[1:])), criteria)
             with np.errstate(invalid="ignore"):
                 rise = np.subtract(*margins.reshape(2, self.pairs, len(rows)))
             rise = np.where(np.isfinite(rise), rise, 0.0)

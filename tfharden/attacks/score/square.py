@@ -5,26 +5,25 @@ import dataclasses
 import numpy as np
 
 from tfharden.attacks.core.attack import Attack
+from tfharden.attacks.core.criteria import subset
 from tfharden.attacks.core.search_state import SearchState
-from tfharden.attacks.score.margins import judge, pick
-from tfharden.attacks.score.square_proposals import PROPOSALS
+from tfharden.attacks.score.margins import remaining_margins
+from tfharden.attacks.score.square_proposals import make_proposals
 from tfharden.classifiers import Classifier
 from tfharden.errors import InputError
 from tfharden.serialization import registered
 from tfharden.threats import Threat
 
-# Share of the pixels that a square covers, halved after these iterations out of 10,000 (Andriushchenko et al. 2020).
+# Share of the pixels that a square covers, halved after these queries of 10,000 (Andriushchenko et al. 2020).
 INITIAL_SHARE = 0.8
 HALVINGS = np.array([10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
-SCHEDULED = 10_000
-
-VECTOR, PLANE, IMAGE = 1, 2, 3
+SCHEDULE_LENGTH = 10_000
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class Square(Attack):
-    """Random search in squares (Andriushchenko et al. 2020; for L1 Croce and Hein 2021).
+    """Random search in squares (Andriushchenko et al. 2020, arXiv:1912.00049; for L1 Croce and Hein 2021).
 
     A change within a square that shrinks with time is kept unless the margin rises; `square_proposals` says how it is
     drawn in each norm. Every image has a square of its own, squares reach every row and column, and an integer model
@@ -45,7 +44,8 @@ class Square(Attack):
 
     name = "square"
     access = "score"
-    norms = tuple(PROPOSALS)
+    kind = "score"
+    norms = ("Linf", "L2", "L1")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,30 +55,30 @@ class Square(Attack):
         left = search.unsolved
         shape = search.origin.shape[1:]
         origin = search.origin[left].reshape(-1, *self._as_image(shape))
-        proposals = PROPOSALS[self.threat.norm](self.threat, origin, search.generator(self.seed))
-        criterion, best = pick(search.criterion, left), np.full(len(left), np.inf)
+        proposals = make_proposals(self.threat, origin, search.generator(self.seed))
+        criterion, best = subset(search.criterion, left), np.full(len(left), np.inf)
         for query in range(self.queries):
             if not len(left):
                 return
             if query:
                 proposals.propose(self._share(query))
-            margins, succeeded = judge(classifier.logits(proposals.images.reshape(-1, *shape)), criterion)
+            margins, succeeded = remaining_margins(classifier.logits(proposals.images.reshape(-1, *shape)), criterion)
             search.queries[left] += 1
-            # Ties are taken: the margin of an integer model is a staircase, and only who moves on its steps gets down.
+            # Ties are taken: the margin of an integer model is a staircase, and only moves along its steps lead down.
             kept = (margins <= best) | succeeded
             proposals.settle(kept)
             best = np.where(kept, margins, best)
             if succeeded.any():
                 search.solved[left] = succeeded
                 search.adversarial[left[succeeded]] = proposals.images[succeeded].reshape(-1, *shape)
-                left, criterion, best = left[~succeeded], pick(criterion, ~succeeded), best[~succeeded]
+                left, criterion, best = left[~succeeded], subset(criterion, ~succeeded), best[~succeeded]
                 proposals.pack(~succeeded)
             search.report((query + 1) / self.queries)
         search.adversarial[left] = proposals.images.reshape(-1, *shape)
 
     def _share(self, query: int) -> float:
         """Share of the pixels that a square covers at this query."""
-        place = query * SCHEDULED / self.queries if self.stretch else query
+        place = query * SCHEDULE_LENGTH / self.queries if self.stretch else query
         return INITIAL_SHARE / 2 ** int(np.sum(place > HALVINGS))
 
     def _as_image(self, shape: tuple[int, ...]) -> tuple[int, int, int]:

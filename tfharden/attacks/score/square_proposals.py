@@ -1,4 +1,4 @@
-"""What the Square attack tries next, by norm: a change within a rectangle at a random place of each image.
+"""Proposals of the Square attack, by norm: a change within a rectangle at a random place of each image.
 
 Images are `[n, height, width, channels]`, what lies in a window of each `[n, channels, rows, columns]`. Only windows
 are read and written, so that a proposal costs little beside the query.
@@ -8,7 +8,6 @@ import abc
 import functools
 import math
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -16,9 +15,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tfharden.threats import Threat
 
 PIXELS = (1, 2, 3)  # the axes of one image
-TILES = 25  # of the first guess in L2 and L1
-CANCELLED = 1e-6  # mass, of 1: less is what rounding leaves of two opposites
-WITHIN = 1 - 1e-6  # of epsilon is aimed at: rounding to float32 must not carry an image out of its ball
+INITIAL_TILES = 25  # of the first guess in L2 and L1
+CANCELLED_MASS = 1e-6  # of 1: less is what rounding leaves of two opposites
+RADIUS_SHARE = 1 - 1e-6  # of epsilon is aimed at: rounding to float32 must not carry an image out of its ball
 
 
 class Window:
@@ -117,14 +116,21 @@ class LpProposal(Proposals):
     the surface of the ball but for what box and lattice cut off, which the next window gets back.
     """
 
-    order: ClassVar[int]  # of the norm
-    steepness: ClassVar[int]  # of the hills
+    @property
+    def order(self) -> int:
+        """Order of the norm."""
+        return int(self.threat.order)
+
+    @property
+    def steepness(self) -> int:
+        """Steepness of the hills: 2 in L2 (Andriushchenko et al. 2020), 4 in L1 (Croce and Hein 2021)."""
+        return 4 // self.order
 
     def _first_guess(self) -> np.ndarray:
         """Tiles, each a hill beside a hollow."""
         threat, origin = self.threat, self.origin
         count, height, width, channels = origin.shape
-        rows, columns = window_size(height * width / TILES, height, width, rounding=math.floor)
+        rows, columns = window_size(height * width / INITIAL_TILES, height, width, rounding=math.floor)
         down, across = height // rows, width // columns
         # [n, channels, down, across, rows, columns], so that the coins of a tile are one for each channel.
         tiles = self._reliefs((rows, columns), (count, 1, down, across), (count, channels, down, across))
@@ -148,11 +154,11 @@ class LpProposal(Proposals):
         self._replace(emptied, given, bare)
         # Where the two overlap, only one of them holds something now.
         mass = _mass(given - bare, self.order) + _mass(window.read(self.images) - origin, self.order)
-        lacking = (WITHIN * self.threat.epsilon) ** self.order - self._held
+        lacking = (RADIUS_SHARE * self.threat.epsilon) ** self.order - self._held
         budget = np.maximum(lacking / channels + mass, 0.0) ** (1 / self.order)
         laid = self._reliefs(size, (count, 1), (count, channels))
         change = laid + _scaled(before - origin, 1.0, self.order)
-        gone = _mass(change, self.order) < CANCELLED
+        gone = _mass(change, self.order) < CANCELLED_MASS
         change = _scaled(np.where(gone, laid, change), budget, self.order)
         after = np.clip(origin + change, *self.threat.bounds)
         after = np.asarray(self.threat.round_to_lattice_in_ball(after, origin))
@@ -177,19 +183,9 @@ class LpProposal(Proposals):
         return np.where(negative, -1, 1) * drawn[upright]
 
 
-class L2Proposal(LpProposal):
-    """Andriushchenko et al. 2020."""
-
-    order, steepness = 2, 2
-
-
-class L1Proposal(LpProposal):
-    """Croce and Hein 2021."""
-
-    order, steepness = 1, 4
-
-
-PROPOSALS: dict[str, type[Proposals]] = {"Linf": LinfProposal, "L2": L2Proposal, "L1": L1Proposal}
+def make_proposals(threat: Threat, origin: np.ndarray, rng: np.random.Generator) -> Proposals:
+    """Proposals of the Square attack in the norm of the threat, for clean images `origin`."""
+    return (LinfProposal if math.isinf(threat.order) else LpProposal)(threat, origin, rng)
 
 
 def window_size(

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from tfharden.classifiers import logits_of, shapes
 from tfharden.errors import InputError
@@ -47,20 +45,6 @@ def _behind(layer: keras.layers.Layer, shape: tuple[int, ...]) -> tuple[int, ...
 def gives_probabilities(model: keras.Model) -> bool:
     """Whether a model's outputs are probabilities, and not logits."""
     return logits_of(model)[1] != "logits"
-
-
-def to_logits(outputs: tf.Tensor, *, probabilities: bool) -> tf.Tensor:
-    """Float32 logits of a model's outputs, `[batch, classes]`; see `tfharden.classifiers.logits_of`.
-
-    Keras keeps a softmax's input on its output, and that is taken. Where probabilities come without it, their
-    logarithm is as good, down to the least of float32 (1e-38), which stands for 0.
-    """
-    if probabilities:
-        kept = getattr(outputs, "_keras_logits", None)
-        if kept is None:
-            return tf.math.log(tf.maximum(tf.cast(outputs, tf.float32), np.finfo(np.float32).tiny))
-        outputs = kept
-    return tf.cast(outputs, tf.float32)
 
 
 def check_temperature(temperature: float) -> float:

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfharden.classifiers import shapes
-from tfharden.distillation.teachers.common import check_temperature, gives_probabilities, image_shape, to_logits
+from tfharden.classifiers import shapes, to_logits
+from tfharden.distillation.teachers.common import check_temperature, gives_probabilities, image_shape
 from tfharden.errors import InputError
 from tfharden.serialization import registered
 

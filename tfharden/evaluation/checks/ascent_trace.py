@@ -1,4 +1,4 @@
-"""A projected gradient ascent that remembers its way: every iterate is shown to the classifier itself."""
+"""Ascent trace: a projected gradient ascent of which every iterate is shown to the classifier itself."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,17 +6,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks.core.criteria import Untargeted
-from tfharden.attacks.gradient.ascent import BestIterate, SteepestAscent, ascend
-from tfharden.evaluation.checks.context import Subject
+from tfharden.attacks.core.best_iterate import BestIterate
+from tfharden.attacks.core.compiled import traced
+from tfharden.attacks.core.criteria import Untargeted, criterion_value
+from tfharden.attacks.gradient.ascent import SteepestAscent, ascend
+from tfharden.classifiers import Classifier
+from tfharden.evaluation.checks.images import CheckedImages
 from tfharden.losses import Loss
+from tfharden.threats import Threat
 
 # Steps, each of 2.5 * epsilon / steps: a random start may be 2 * epsilon from the corner that it climbs to. With 40 the
 # loss of honest models still moves at the end.
 STEPS, CROSSINGS = 100, 2.5
 
 
-class Walk(NamedTuple):
+class AscentTrace(NamedTuple):
     """What was seen on the way.
 
     Attributes:
@@ -30,19 +34,19 @@ class Walk(NamedTuple):
     zero_gradients: np.ndarray
 
 
-def walk(
-    subject: Subject,
+def trace_ascent(
+    context: CheckedImages,
     loss: Loss,
     *,
     steps: int = STEPS,
     radius: float = 1.0,
     crossings: float = CROSSINGS,
     at_random: bool = True,
-) -> Walk:
-    """Climbs `loss` from the subject's images.
+) -> AscentTrace:
+    """Climbs `loss` from the context's images.
 
     Args:
-        subject: with a classifier that gives gradients.
+        context: with a classifier that gives gradients.
         loss: per-example loss.
         steps: of constant length.
         radius: of the ball, in units of epsilon.
@@ -52,36 +56,36 @@ def walk(
     Raises:
         InputError: a classifier without gradients.
     """
-    classifier, threat, y = subject.classifier, subject.threat, subject.y
-    step = classifier.compiled(("step of a check", threat, loss), lambda: _step(subject, loss))
-    origin, labels = tf.constant(subject.x), tf.constant(y, tf.int32)
+    classifier, threat, y = context.classifier, context.threat, context.y
+    key = "ascent trace", threat.with_epsilon(0.0), loss
+    step = classifier.compiled(key, lambda: _compiled_step(classifier, threat, loss))
+    origin, labels = tf.constant(context.x), tf.constant(y, tf.int32)
     x = origin
     if at_random:
-        seed = subject.rng().integers(2**31, size=2)
+        seed = context.rng().integers(2**31, size=2)
         x = threat.scaled(radius).random_start(origin, tf.constant(seed, tf.int32))
-    sizes = [tf.constant(value, tf.float32) for value in (radius, crossings * radius * threat.epsilon / steps)]
+    size = crossings * radius * threat.epsilon / steps
+    numbers = tf.constant(SteepestAscent(threat.scaled(np.float32(radius)), size).numbers, tf.float32)
     succeeded, zero_gradients, losses = np.zeros(len(y), bool), np.zeros(len(y), np.int64), []
     for _ in range(steps):
-        x, seen = step(x, origin, labels, *sizes)
-        losses.append(seen.value.numpy())
-        zero_gradients += seen.zero_gradients.numpy()
+        x, _, seen, zeros = step(x, origin, labels, numbers)
+        losses.append(seen.score.numpy())
+        zero_gradients += zeros.numpy()
         succeeded |= classifier.predict(seen.x.numpy()) != y
     succeeded |= classifier.predict(np.asarray(threat.round_to_lattice_in_ball(x, origin))) != y
-    return Walk(np.stack(losses), succeeded, zero_gradients)
+    return AscentTrace(np.stack(losses), succeeded, zero_gradients)
 
 
-def _step(subject: Subject, loss: Loss) -> Callable[..., Any]:
-    """A compiled step; ball and length are numbers among others, so that one serves all radii."""
-    logits_fn, threat = subject.classifier.logits_fn, subject.threat
+def _compiled_step(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..., Any]:
+    """A compiled step; radius and length are arguments, so that one serves all radii."""
 
-    def step(
-        x: tf.Tensor, origin: tf.Tensor, labels: tf.Tensor, radius: tf.Tensor, size: tf.Tensor
-    ) -> tuple[tf.Tensor, BestIterate]:
-        rule = SteepestAscent(threat.scaled(radius), size)
-        settings = {"rule": rule, "loss": loss, "steps": 1, "memory": BestIterate.empty(x)}
-        following, _, seen = ascend(logits_fn, x, origin, Untargeted(labels), **settings)
-        return following, seen
+    def step(x: tf.Tensor, origin: tf.Tensor, labels: tf.Tensor, numbers: tf.Tensor) -> tuple[Any, ...]:
+        rule = SteepestAscent(threat, 0.0).with_numbers(tf.unstack(numbers))
+        value_fn, project = (
+            criterion_value(classifier.logits_fn, Untargeted(labels), loss),
+            rule.threat.projector(origin),
+        )
+        return tuple(ascend(value_fn, x, project, rule, steps=1, best=BestIterate.empty(x)))
 
-    images, number = tf.TensorSpec([None, *subject.x.shape[1:]], tf.float32), tf.TensorSpec([], tf.float32)
-    signature = [images, images, tf.TensorSpec([None], tf.int32), number, number]
-    return tf.function(step, input_signature=signature, autograph=False).get_concrete_function()
+    images = tf.TensorSpec([None, *classifier.input_shape], tf.float32)
+    return traced(step, images, images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.float32))

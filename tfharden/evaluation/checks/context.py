@@ -1,84 +1,129 @@
-"""What checks look at, and what they say."""
+"""Context of checks: the images that they look at, and what the attacks made of them."""
 
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from tfharden.attacks import Attack, AttackResult
 from tfharden.classifiers import Classifier
+from tfharden.data.examples import Examples
+from tfharden.errors import InputError
+from tfharden.evaluation.attack_run import AttackRun
+from tfharden.evaluation.checks.ascent_trace import CROSSINGS, AscentTrace, trace_ascent
+from tfharden.evaluation.checks.images import CheckedImages
+from tfharden.evaluation.results import TwinResult
+from tfharden.losses import cross_entropy, difference_of_logits_ratio, margin
 from tfharden.threats import Threat
 
-Verdict = dict[str, str]
-
+# Images for the checks that run something of their own: a share of 2% is one of them.
+IMAGES = 64
 # So many images that differ from what is expected are luck: of 50 they are 4%, which would fail most checks.
-LUCK = 2
+LUCKY_IMAGES = 2
 # Losses that a sure softmax doesn't flatten.
-MARGINS = {"margin", "difference_of_logits_ratio"}
+MARGINS = (margin, difference_of_logits_ratio)
+
+Status = Literal["pass", "warn", "fail"]
+
+
+class Verdict(NamedTuple):
+    """What a check says.
+
+    Attributes:
+        status: "pass", "warn" or "fail".
+        detail: one line with the number that was seen.
+    """
+
+    status: Status
+    detail: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Subject:
-    """A classifier, a few images of its evaluation, and what its attacks made of them.
+class CheckContext(CheckedImages):
+    """A classifier, a few images of its evaluation, and what its attacks made of all images and of these.
 
     Attributes:
-        classifier: what was evaluated.
-        x: images as it receives them, `[n, ...]`.
-        y: true labels, `[n]`.
-        threat: as the classifier meets it.
-        results: of the attacks, cut to these images.
-        seed: of whatever is random.
+        all_runs: the attacks on all images.
+        twin: how near the twin of a file comes to it, None for what is no file.
     """
 
-    classifier: Classifier
-    x: np.ndarray
-    y: np.ndarray
-    threat: Threat
-    results: Sequence[AttackResult]
-    seed: int = 0
+    all_runs: Sequence[AttackRun] = ()
+    twin: TwinResult | None = None
+
+    @classmethod
+    def of(
+        cls,
+        classifier: Classifier,
+        runs: Sequence[AttackRun],
+        examples: Examples,
+        threat: Threat,
+        *,
+        twin: TwinResult | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """The context of an evaluation.
+
+        Args:
+            classifier: what was attacked.
+            runs: all attacks on it.
+            examples: images as the classifier receives them `[n, ...]` and true labels `[n]`, those of the runs.
+            threat: of the evaluation.
+            twin: how near the twin of a file comes to it.
+            seed: of whatever is random.
+
+        Raises:
+            InputError: examples that aren't those of the runs.
+        """
+        x, y = examples
+        for run in runs:
+            if len(run.result.success) != len(y):
+                raise InputError(f"{run.name} was made of {len(run.result.success)} examples, not of these {len(y)}")
+        x, y = np.asarray(x[:IMAGES], np.float32), np.asarray(y[:IMAGES])
+        return cls(classifier, x, y, classifier.restrict_threat(threat), seed, runs, twin)
 
     @functools.cached_property
-    def logits(self) -> np.ndarray:
-        """Of the clean images, `[n, classes]`."""
-        return self.classifier.logits(self.x)
+    def runs(self) -> list[AttackRun]:
+        """The attacks on these images."""
+        return [run.first(len(self.y)) for run in self.all_runs]
 
     @functools.cached_property
     def missed(self) -> np.ndarray:
-        """Images on which every attack reported failure, `[n]`."""
-        return np.logical_and.reduce([~result.success for result in self.results])
+        """Images on which every attack failed, `[n]`."""
+        return np.logical_and.reduce([~run.result.success for run in self.runs])
 
     @property
-    def has_ball(self) -> bool:
-        """Whether there is a ball to search, in a norm that gradients can be followed in."""
-        return self.threat.epsilon > 0 and self.threat.norm in Attack.norms
+    def traces(self) -> dict[str, AscentTrace]:
+        """Ascents of both losses, as far as the strongest attack went whose steps are known; none without gradients."""
+        return self._traces_and_fault[0]
 
-    def rng(self, *key: int) -> np.random.Generator:
-        """Random numbers of a check's own."""
-        return np.random.default_rng([self.seed % 2**32, *key])
+    @property
+    def gradient_fault(self) -> str:
+        """Why a classifier that should give gradients does not; empty if it does."""
+        return self._traces_and_fault[1]
+
+    @functools.cached_property
+    def _traces_and_fault(self) -> tuple[dict[str, AscentTrace], str]:
+        if not (self.has_ball and self.classifier.differentiable):
+            return {}, ""
+        known = [run for run in self.runs if run.takes_many_steps and run.path_length]
+        crossings = CROSSINGS
+        if known:
+            strongest = min(known, key=lambda run: run.result.robust_accuracy)
+            crossings = (strongest.path_length or 0.0) / self.threat.epsilon
+        losses = {"cross entropy": cross_entropy, "margin": margin}
+        try:
+            return {name: trace_ascent(self, loss, crossings=crossings) for name, loss in losses.items()}, ""
+        except InputError as error:
+            return {}, str(error)
 
 
-def verdict(name: str, status: str, detail: str) -> Verdict:
-    """What a check says: "pass", "warn" or "fail", and one line with its number."""
-    return {"name": name, "status": status, "detail": detail}
-
-
-def grade(value: float, most: float, fail: float) -> str:
+def grade(value: float, most: float, fail: float) -> Status:
     """A status: "pass" up to `most`, "fail" from `fail` on, "warn" between them."""
     return "pass" if value <= most else "warn" if value < fail else "fail"
 
 
-def grade_images(count: int, total: int, most: float, fail: float) -> str:
+def grade_images(count: int, total: int, most: float, fail: float) -> Status:
     """The same for a share of images; what luck may do is no more than a warning."""
     status = grade(count / max(total, 1), most, fail)
-    return "warn" if status == "fail" and count <= LUCK else status
-
-
-def is_climb(result: AttackResult) -> bool:
-    """Whether an attack followed gradients over several steps."""
-    return result.access == "white-box" and result.gradients.max(initial=0) > 1
-
-
-def percent(share: float) -> str:
-    """With three digits that count, so that what isn't nothing doesn't look like it."""
-    return f"{100 * share:.3g}%"
+    return "warn" if status == "fail" and count <= LUCKY_IMAGES else status

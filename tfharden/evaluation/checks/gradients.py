@@ -1,52 +1,60 @@
-"""Whether gradients lead anywhere."""
+"""Checks that gradients lead anywhere."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from tfharden.attacks import AttackResult
-from tfharden.evaluation.checks.ascent_trace import walk
-from tfharden.evaluation.checks.context import MARGINS, Subject, Verdict, grade_images, percent, verdict
+from tfharden.evaluation.checks.ascent_trace import trace_ascent
+from tfharden.evaluation.checks.context import MARGINS, CheckContext, Verdict, grade_images
+from tfharden.evaluation.formats import exact_percent
 from tfharden.losses import cross_entropy, margin
 
 # From this share on gradients are masked; single ones vanish where the probabilities of all other classes underflow.
-BLIND = 0.02
+MASKED_SHARE = 0.02
 # Random starts and other images make up for a few images at which the softmax is sure, but not for most of them.
-SATURATED = 0.5
+SATURATED_SHARE = 0.5
 # A twin has nearly all logits as the interpreter has them, and all classes but for a few near ties.
-EXACT, SAME = 0.999, 0.98
+EXACT_LOGITS, SAME_CLASSES = 0.999, 0.98
 
 
-def twin_of_file(twin: Mapping[str, Any]) -> Verdict:
+def twin_of_file(context: CheckContext) -> Verdict | None:
     """Gradients of a twin that answers otherwise than the file are those of another model."""
-    if twin["missing"] is not None:
-        return verdict("gradients of the file", "warn", f"it has no twin: {twin['missing']}")
-    exact, same = twin["logits_exact"], twin["classes"]
-    status = "pass" if exact >= EXACT and same == 1 else "warn" if same >= SAME else "fail"
-    detail = f"the twin has {exact:.2%} of the logits and {same:.1%} of the classes of {twin['num_examples']} images"
-    return verdict("gradients of the file", status, detail)
+    twin = context.twin
+    if twin is None:
+        return None
+    if twin.missing is not None:
+        return Verdict("warn", f"it has no twin: {twin.missing}")
+    exact, same = twin.logits_exact or 0.0, twin.classes or 0.0
+    detail = f"the twin has {exact:.2%} of the logits and {same:.1%} of the classes of {twin.num_examples} images"
+    return Verdict(
+        "pass" if exact >= EXACT_LOGITS and same == 1 else "warn" if same >= SAME_CLASSES else "fail", detail
+    )
 
 
-def on_the_way(white: Sequence[AttackResult]) -> Verdict:
-    """A gradient that is zero or not finite leads nowhere (Pintor et al. 2022)."""
+def during_attacks(context: CheckContext) -> Verdict | None:
+    """A gradient that is zero or not finite leads nowhere (Pintor et al. 2022, arXiv:2106.09947)."""
+    white = [run.result for run in context.all_runs if run.is_white_box]
+    if not white:
+        return None
     total = sum(int(result.gradients.sum()) for result in white)
     zero_gradients = sum(int(result.zero_gradients.sum()) for result in white)
     share = zero_gradients / max(total, 1)
-    status = "pass" if not zero_gradients else "warn" if share < BLIND else "fail"
-    detail = f"{zero_gradients} of {total} gradients ({percent(share)}) were zero or not finite"
-    return verdict("gradients", status, detail)
+    detail = f"{zero_gradients} of {total} gradients ({exact_percent(share)}) were zero or not finite"
+    return Verdict("pass" if not zero_gradients else "warn" if share < MASKED_SHARE else "fail", detail)
 
 
-def at_the_images(subject: Subject) -> Verdict:
-    """Where only the margin has a gradient, the softmax is saturated (Carlini and Wagner 2017)."""
-    still = {"steps": 1, "radius": 0.0, "at_random": False}
-    zero_gradients = {loss: walk(subject, loss, **still).zero_gradients > 0 for loss in (cross_entropy, margin)}
-    flat, total = zero_gradients[cross_entropy] & zero_gradients[margin], len(subject.y)
-    saturated = zero_gradients[cross_entropy] & ~zero_gradients[margin]
-    status = grade_images(int(flat.sum()), total, 0.0, BLIND)
+def at_the_images(context: CheckContext) -> Verdict | None:
+    """Where only the margin has a gradient, the softmax is saturated (Carlini and Wagner 2017, arXiv:1608.04644)."""
+    if context.gradient_fault:
+        return Verdict("fail", context.gradient_fault)
+    if not context.traces:
+        return None
+    no_entropy, no_margin = (
+        trace_ascent(context, loss, steps=1, radius=0.0, at_random=False).zero_gradients > 0
+        for loss in (cross_entropy, margin)
+    )
+    flat, saturated, total = no_entropy & no_margin, no_entropy & ~no_margin, len(context.y)
+    status = grade_images(int(flat.sum()), total, 0.0, MASKED_SHARE)
     detail = f"neither cross entropy nor the margin has one at {flat.sum()} of {total} clean images"
     if saturated.any():
         detail += f", only the margin has one at {saturated.sum()}: saturation, climb the margin"
-        climbed = any(result.parameters.get("loss") in MARGINS for result in subject.results)
+        climbed = any(run.loss in MARGINS for run in context.runs)
         if status == "pass":
-            status = "warn" if climbed else grade_images(int(saturated.sum()), total, 0.0, SATURATED)
-    return verdict("gradients at the images", status, detail)
+            status = "warn" if climbed else grade_images(int(saturated.sum()), total, 0.0, SATURATED_SHARE)
+    return Verdict(status, detail)

@@ -1,77 +1,83 @@
-"""Relations between attacks that hold if all of them work."""
+"""Checks of relations between attacks that hold if all of them work."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from tfharden.attacks import AttackResult, Noise
-from tfharden.evaluation.checks.ascent_trace import Walk
-from tfharden.evaluation.checks.context import MARGINS, Subject, Verdict, grade_images, is_climb, verdict
+from tfharden.attacks import Noise
+from tfharden.evaluation.checks.context import MARGINS, CheckContext, Verdict, grade_images
+from tfharden.losses import cross_entropy
 
 # Share of the examples that a black box may find beyond the white box, with a warning and at all. On an honest model it
 # finds more where one loss alone was climbed: then the white box was weak, and its number is not to be trusted.
-BEYOND, MASKED = 0.01, 0.02
+BEYOND_WHITE_BOX, MASKED_SHARE = 0.01, 0.02
 # Points between the losses: up to 8 on small honest models, 45 where a softmax is saturated.
-DIFFER, CONTRADICT = 0.02, 0.15
+LOSSES_DIFFER, LOSSES_CONTRADICT = 0.02, 0.15
 # Random changes, and the share of the images that they have no business to find.
-DRAWS, FOUND = 100, 0.02
+NOISE_DRAWS, NOISE_FINDS = 100, 0.02
 
 
-def one_step(results: Sequence[AttackResult]) -> Verdict | None:
-    """Iterated attacks beat single steps (Carlini et al. 2019)."""
-    white = [result for result in results if result.access == "white-box"]
-    one = [result for result in white if result.gradients.max(initial=0) == 1]
-    many = [result for result in results if is_climb(result)]
+def one_step(context: CheckContext) -> Verdict | None:
+    """Iterated attacks beat single steps (Carlini et al. 2019, arXiv:1902.06705)."""
+    one = [run.result for run in context.all_runs if run.takes_one_step]
+    many = [run.result for run in context.all_runs if run.takes_many_steps]
     if not (one and many):
         return None
     left, remain = (min(int((~result.success).sum()) for result in group) for group in (one, many))
     total = len(one[0].success)
     detail = f"robust accuracy {left / total:.1%} under one step, {remain / total:.1%} under many"
-    return verdict("one step not stronger than many", "pass" if left >= remain else "fail", detail)
+    return Verdict("pass" if left >= remain else "fail", detail)
 
 
-def weaker(results: Sequence[AttackResult], name: str, access: Sequence[str]) -> Verdict | None:
-    """Attacks that see the model beat attacks that don't, on each example (Athalye, Carlini, Wagner 2018)."""
-    many, others = [r for r in results if is_climb(r)], [r for r in results if r.access in access]
-    if not (many and others):
-        return None
-    # One step is white-box too: what it finds, the white box has found.
-    white = [result for result in results if result.access == "white-box"]
-    seen, unseen = (np.logical_or.reduce([result.success for result in group]) for group in (white, others))
-    count, total = int(np.sum(unseen & ~seen)), len(seen)
-    status = "pass" if count < BEYOND * total else "warn" if count < MASKED * total else "fail"
-    detail = f"{count / total:.1%} of the examples fell to the {name} alone"
-    return verdict(f"{name} not stronger than white box", status, detail)
+def black_box(context: CheckContext) -> Verdict | None:
+    """White-box attacks beat black-box attacks on each example (Athalye et al. 2018, arXiv:1802.00420)."""
+    return _weaker(context, "black box", ("score", "decision"))
 
 
-def losses(results: Sequence[AttackResult], walks: dict[str, Walk] | None) -> Verdict | None:
+def transfer(context: CheckContext) -> Verdict | None:
+    """White-box attacks beat transfer on each example (Athalye et al. 2018, arXiv:1802.00420)."""
+    return _weaker(context, "transfer", ("transfer",))
+
+
+def losses(context: CheckContext) -> Verdict | None:
     """Cross entropy and the margin rank images alike, unless one of them is flat (Croce and Hein 2020).
 
-    Taken from the attacks if they climbed both, else from the checks' own ascents.
+    arXiv:2003.01690. The ranking is that of the attacks if they climbed both, else that of the check's own ascents.
     """
-    climbs = [result for result in results if is_climb(result)]
+    runs = [run for run in context.all_runs if run.takes_many_steps]
     groups = [
-        [~result.success for result in climbs if result.parameters.get("loss") in names]
-        for names in ({"cross_entropy"}, MARGINS)
-    ]
+        [~run.result.success for run in runs if run.loss in kinds] for kinds in ((cross_entropy,), MARGINS)
+    ]  # fmt: skip
     whose = "attacks"
     if not all(groups):
-        if walks is None:
+        if not context.traces:
             return None
-        groups, whose = [[~made.succeeded] for made in walks.values()], "ascents of the check"
+        groups, whose = [[~trace.succeeded] for trace in context.traces.values()], "ascents of the check"
     total = len(groups[0][0])
     entropy, rival = (min(int(survived.sum()) for survived in group) for group in groups)
-    status = grade_images(abs(entropy - rival), total, DIFFER, CONTRADICT)
     detail = f"{whose} leave {entropy / total:.1%} by cross entropy, {rival / total:.1%} by margin or DLR, of {total}"
-    return verdict("cross entropy against margin", status, detail)
+    return Verdict(grade_images(abs(entropy - rival), total, LOSSES_DIFFER, LOSSES_CONTRADICT), detail)
 
 
-def noise(subject: Subject) -> Verdict | None:
-    """What no search is needed for, an attack has to find (Carlini et al. 2019)."""
-    left = np.flatnonzero(subject.missed)
-    if not len(left):
+def noise(context: CheckContext) -> Verdict | None:
+    """An attack finds what needs no search (Carlini et al. 2019, arXiv:1902.06705)."""
+    if not (context.runs and context.has_ball and context.missed.any()):
         return None
-    attack = Noise(subject.threat, draws=DRAWS, seed=subject.seed)
-    count, total = int(attack(subject.classifier, subject.x[left], subject.y[left]).success.sum()), len(subject.y)
-    detail = f"{DRAWS} random changes find errors on {count} of {total} images that every attack missed"
-    return verdict("noise finds nothing new", grade_images(count, total, 0.0, FOUND), detail)
+    left, total = np.flatnonzero(context.missed), len(context.y)
+    attack = Noise(context.threat, draws=NOISE_DRAWS, seed=context.seed)
+    count = int(attack(context.classifier, context.x[left], context.y[left]).success.sum())
+    detail = f"{NOISE_DRAWS} random changes find errors on {count} of {total} images that every attack missed"
+    return Verdict(grade_images(count, total, 0.0, NOISE_FINDS), detail)
+
+
+def _weaker(context: CheckContext, name: str, access: Sequence[str]) -> Verdict | None:
+    """Compares, example by example, attacks of these kinds of access with those that see the model."""
+    others = [run.result for run in context.all_runs if run.attack.access in access]
+    if not (others and any(run.takes_many_steps for run in context.all_runs)):
+        return None
+    # One step is white-box too: what it finds, the white box has found.
+    white = [run.result for run in context.all_runs if run.is_white_box]
+    seen, unseen = (np.logical_or.reduce([result.success for result in group]) for group in (white, others))
+    count, total = int(np.sum(unseen & ~seen)), len(seen)
+    status = "pass" if count < BEYOND_WHITE_BOX * total else "warn" if count < MASKED_SHARE * total else "fail"
+    return Verdict(status, f"{count / total:.1%} of the examples fell to the {name} alone")

@@ -11,11 +11,10 @@ import numpy as np
 
 from tfharden.data.examples import Examples
 from tfharden.errors import InputError
+from tfharden.threats import NORMS
 
 # Weight decay of the linear classifiers, per image.
 RIDGE = 0.01
-
-_DUAL = {"linf": 1.0, "l2": 2.0, "l1": math.inf}
 
 
 def dual_order(norm: str) -> float:
@@ -24,9 +23,10 @@ def dual_order(norm: str) -> float:
     Raises:
         InputError: something that has none, such as L0.
     """
-    if norm.lower() not in _DUAL:
+    order = NORMS[norm.lower()].dual_order if norm.lower() in NORMS else math.nan
+    if math.isnan(order):
         raise InputError(f"{norm} has no dual norm: give Linf, L2 or L1")
-    return _DUAL[norm.lower()]
+    return order
 
 
 def linear_margin_drop(weights: np.ndarray, epsilon: float, norm: str) -> np.ndarray:

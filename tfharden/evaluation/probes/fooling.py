@@ -1,4 +1,4 @@
-"""Fooling images: noise that a classifier is sure to recognise (Nguyen, Yosinski, Clune 2015).
+"""Fooling images: noise that a classifier is sure to recognise (Nguyen et al. 2015, arXiv:1412.1897).
 
 They are near no image and have no threat but the box of valid inputs: what they show is that confidence says nothing
 about whether an image is one of the classes at all.
@@ -11,24 +11,29 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks.core.criteria import Targeted
-from tfharden.attacks.gradient.ascent import BestIterate, SteepestAscent, ascend
+from tfharden._validation import check_whole_number
+from tfharden.attacks.core.best_iterate import BestIterate
+from tfharden.attacks.core.compiled import traced
+from tfharden.attacks.core.criteria import Targeted, criterion_value
+from tfharden.attacks.gradient.ascent import SteepestAscent, ascend
 from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.data.examples import check_labels
 from tfharden.errors import InputError
+from tfharden.evaluation.results import FoolingResult
+from tfharden.hardening.confidence_measure import probabilities
 from tfharden.losses import cross_entropy
 from tfharden.threats import Linf, Threat
 
 Progress = Callable[[float], None]
 
-# Steps between two looks at which classes are done.
-STRIDE = 10
+# Steps of one call of the compiled ascent; between two calls the classes that are done are dropped.
+STEPS_PER_CALL = 10
 # Offspring of one generation: the fewer, the more generations in a budget.
 OFFSPRING = 128
 # Work goes on until this share of what lacks to certainty is passed too, lest rounding undo a success.
-MARGIN = 1e-3
+CONFIDENCE_MARGIN = 1e-3
 # Share of the values that a mutation changes, and its standard deviation as a share of the range.
-RATE, STRENGTH = 0.1, 0.3
+MUTATION_RATE, MUTATION_STRENGTH = 0.1, 0.3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,16 +62,21 @@ class FoolingImages:
         return self.confidence >= self.wanted
 
     @property
-    def content(self) -> dict[str, Any]:
+    def summary(self) -> FoolingResult:
         """What report.json holds of it: all but the images."""
-        return {
-            "wanted": self.wanted,
-            "success_rate": float(self.success.mean()),
-            "classes": self.targets.tolist(),
-            "confidence": self.confidence.tolist(),
-            "queries": self.queries,
-            "gradients": self.gradients,
-        }
+        return FoolingResult(
+            wanted=self.wanted,
+            success_rate=float(self.success.mean()),
+            classes=tuple(self.targets.tolist()),
+            confidence=tuple(self.confidence.tolist()),
+            queries=self.queries,
+            gradients=self.gradients,
+        )
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return self.summary.to_json()
 
 
 def fool_by_gradient(
@@ -96,24 +106,25 @@ def fool_by_gradient(
         InputError: a classifier without gradients, no such class, a confidence that is no probability, steps below 1.
     """
     targets = _check(classifier, targets, confidence, steps=steps)
-    if not classifier.differentiable:
-        classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+    classifier.require_gradients()
     threat = _everywhere(classifier, bounds)
     images = _noise(np.random.default_rng(seed), threat, (len(targets), *classifier.input_shape))
-    advance = _ascent(classifier, threat, step_size)
+    rule = SteepestAscent(threat, step_size * (threat.bounds[1] - threat.bounds[0]))
+    key = "fooling", rule.with_numbers([0.0, 0.0])
+    advance, numbers = classifier.compiled(key, lambda: _compiled(classifier, rule)), tf.constant(rule.numbers)
     gradients = 0
     for first in range(0, len(targets), BATCH_SIZE):
         left = np.arange(first, min(first + BATCH_SIZE, len(targets)))
         x = origin = tf.constant(images[left])
-        memory = BestIterate.empty(x)
-        for taken in range(0, steps, STRIDE):
-            count = min(STRIDE, steps - taken)
-            x, memory = advance(x, origin, targets[left], memory, tf.constant(count))
+        best = BestIterate.empty(x)
+        for taken in range(0, steps, STEPS_PER_CALL):
+            count = min(STEPS_PER_CALL, steps - taken)
+            x, best = advance(x, origin, tf.constant(targets[left], tf.int32), best, tf.constant(count), numbers)
             gradients += count * len(left)
-            images[left] = memory.x
-            keep = np.flatnonzero(memory.value.numpy() < np.log(_ample(confidence)))
+            images[left] = best.x
+            keep = np.flatnonzero(best.score.numpy() < np.log(_required(confidence)))
             left = left[keep]
-            x, origin, memory = tf.nest.map_structure(lambda t, keep=keep: tf.gather(t, keep), (x, origin, memory))
+            x, origin, best = tf.nest.map_structure(lambda t, keep=keep: tf.gather(t, keep), (x, origin, best))
             progress((first + (taken + count) / steps * min(BATCH_SIZE, len(targets) - first)) / len(targets))
             if not len(left):
                 break
@@ -130,10 +141,10 @@ def fool_by_evolution(
     seed: int = 0,
     progress: Progress = lambda share: None,
 ) -> FoolingImages:
-    """Evolution of pixels from uniform noise, one champion a class (MAP-Elites, Mouret and Clune 2015); no gradients.
+    """Evolution of pixels from uniform noise, one champion a class, without gradients.
 
     Each offspring is a mutated champion of a class that the classifier isn't sure of yet, and takes the place of the
-    champion of any class in which it scores no less: what comes up on the way to one class serves another.
+    champion of any class in which it scores no less (MAP-Elites, Mouret and Clune 2015, arXiv:1504.04909).
 
     Args:
         classifier: any, a .tflite too.
@@ -162,21 +173,11 @@ def fool_by_evolution(
         risen = scores.max(axis=0) >= best
         champions[risen], best[risen] = offspring[winners[risen]], scores.max(axis=0)[risen]
         progress(spent / queries)
-        unsure = np.flatnonzero(best < _ample(confidence))
+        unsure = np.flatnonzero(best < _required(confidence))
         if not len(unsure) or spent >= queries:
             return _judged(classifier, champions, targets, confidence, queries=spent, gradients=0)
         parents = champions[random.choice(unsure, min(OFFSPRING, queries - spent))]
         offspring = _mutated(random, threat, parents)
-
-
-def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """The probability of each class, `[n, classes]`; 0 for all where the logits aren't finite."""
-    logits = classifier.logits(images)
-    finite = np.isfinite(logits).all(axis=1, keepdims=True)
-    logits = np.where(finite, logits, 0.0)
-    if classifier.scores != "log of probabilities":
-        logits = np.asarray(tf.nn.log_softmax(logits))
-    return np.where(finite, np.exp(logits), 0.0)
 
 
 def _check(classifier: Classifier, targets: Sequence[int] | None, confidence: float, **counts: int) -> np.ndarray:
@@ -187,13 +188,12 @@ def _check(classifier: Classifier, targets: Sequence[int] | None, confidence: fl
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence} is no probability: give a number between 0 and 1")
     for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name}={value!r} has to be a whole number >= 1")
+        check_whole_number(name, value)
     return targets
 
 
-def _ample(confidence: float) -> float:
-    return confidence + MARGIN * (1 - confidence)
+def _required(confidence: float) -> float:
+    return confidence + CONFIDENCE_MARGIN * (1 - confidence)
 
 
 def _everywhere(classifier: Classifier, bounds: tuple[float, float]) -> Threat:
@@ -207,26 +207,25 @@ def _noise(random: np.random.Generator, threat: Threat, shape: tuple[int, ...]) 
 
 def _mutated(random: np.random.Generator, threat: Threat, parents: np.ndarray) -> np.ndarray:
     low, high = threat.bounds
-    changed = random.random(parents.shape) < RATE
-    moved = parents + random.normal(0.0, STRENGTH * (high - low), parents.shape)
+    changed = random.random(parents.shape) < MUTATION_RATE
+    moved = parents + random.normal(0.0, MUTATION_STRENGTH * (high - low), parents.shape)
     return np.asarray(threat.round_to_lattice(np.where(changed, np.clip(moved, low, high), parents).astype(np.float32)))
 
 
-def _ascent(classifier: Classifier, threat: Threat, step_size: float) -> Callable[..., Any]:
-    """The compiled ascent; its batch axis is free, so it is traced once."""
-    rule = SteepestAscent(threat, step_size * (threat.bounds[1] - threat.bounds[0]))
+def _compiled(classifier: Classifier, rule: SteepestAscent) -> Callable[..., Any]:
+    """The compiled ascent; its batch axis is free, and the numbers of the rule are arguments."""
     images, labels = tf.TensorSpec([None, *classifier.input_shape]), tf.TensorSpec([None], tf.int32)
-    memories = BestIterate(images, tf.TensorSpec([None]), tf.TensorSpec([None], tf.bool), labels)
 
     def advance(
-        x: tf.Tensor, origin: tf.Tensor, targets: tf.Tensor, memory: BestIterate, steps: tf.Tensor
+        x: tf.Tensor, origin: tf.Tensor, targets: tf.Tensor, best: BestIterate, steps: tf.Tensor, numbers: tf.Tensor
     ) -> tuple[tf.Tensor, BestIterate]:
-        settings = {"rule": rule, "loss": cross_entropy, "steps": steps, "memory": memory}
-        x, _, memory = ascend(classifier.logits_fn, x, origin, Targeted(targets, targets), **settings)
-        return x, memory
+        bound = rule.with_numbers(tf.unstack(numbers))
+        value_fn = criterion_value(classifier.logits_fn, Targeted(targets, targets), cross_entropy)
+        ascent = ascend(value_fn, x, bound.threat.projector(origin), bound, steps, best=best)
+        return ascent.x, ascent.best
 
-    signature = [images, images, labels, memories, tf.TensorSpec([], tf.int32)]
-    return tf.function(advance, input_signature=signature, autograph=False)
+    bests, whole = BestIterate.specs(images), tf.TensorSpec([], tf.int32)
+    return traced(advance, images, images, labels, bests, whole, tf.TensorSpec([len(rule.numbers)]))
 
 
 def _judged(

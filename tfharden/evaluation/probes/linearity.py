@@ -1,6 +1,7 @@
-"""How linear a classifier is about its images: the explanation of adversarial examples, made measurable.
+"""Linearity of a classifier about its images: the explanation of adversarial examples, made measurable.
 
-Where a classifier is linear, many small changes add up (Goodfellow, Shlens, Szegedy 2015; `dimension` has the numbers).
+Where a classifier is linear, many small changes add up (Goodfellow et al. 2015, arXiv:1412.6572; `dimension` has the
+numbers).
 """
 
 import dataclasses
@@ -10,12 +11,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfharden.attacks.core.criteria import Untargeted
-from tfharden.attacks.gradient.ascent import BestIterate, SteepestAscent, ascend, judge
+from tfharden.attacks.core.best_iterate import BestIterate
+from tfharden.attacks.core.compiled import traced
+from tfharden.attacks.gradient.ascent import SteepestAscent, ascend
 from tfharden.classifiers import BATCH_SIZE, Classifier
 from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.evaluation.probes.dimension import dual_order
+from tfharden.evaluation.probes.probe import Probe, ProbeContext, ProbeFinding
+from tfharden.evaluation.results import LinearityResult, LineExample
 from tfharden.losses import Loss, cross_entropy
 from tfharden.threats import Threat
 from tfharden.threats.base import image_axes
@@ -57,20 +61,25 @@ class Linearity:
         return float(self.gamma.mean() / max(np.abs(self.rise).mean(), np.finfo(np.float32).tiny))
 
     @property
-    def content(self) -> dict[str, Any]:
+    def summary(self) -> LinearityResult:
         """What report.json holds of it."""
-        return {
-            "reach": REACH,
-            "offsets": self.offsets.tolist(),
-            "margin_mean": self.margin.tolist(),
-            "example": {"label": self.example_label, "logits": self.example_logits.tolist()},
-            "straightness": self.straightness,
-            "rise_mean": float(self.rise.mean()),
-            "gamma_mean": float(self.gamma.mean()),
-            "deviation": self.deviation,
-            "num_examples": len(self.gamma),
-            "loss": self.loss,
-        }
+        return LinearityResult(
+            reach=REACH,
+            offsets=self.offsets,
+            margin_mean=self.margin,
+            example=LineExample(label=self.example_label, logits=self.example_logits),
+            straightness=self.straightness,
+            rise_mean=float(self.rise.mean()),
+            gamma_mean=float(self.gamma.mean()),
+            deviation=self.deviation,
+            num_examples=len(self.gamma),
+            loss=self.loss,
+        )
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return self.summary.to_json()
 
 
 def linearity(
@@ -86,7 +95,7 @@ def linearity(
 
     The line is not cut at the box, for it is the classifier that is looked at and not what a device can receive: beyond
     the box its values are no images. Rise and gamma are, as an adversary is, within the box. The bend is that of the
-    local linearity measure (Qin et al. 2019), by 10 steps of projected ascent from a random point.
+    local linearity measure (Qin et al. 2019, arXiv:1907.02610), by 10 steps of projected ascent from a random point.
 
     Args:
         classifier: one with gradients.
@@ -100,17 +109,20 @@ def linearity(
         InputError: a classifier without gradients, examples that don't fit it, an epsilon of 0, L0.
     """
     check_ball(threat)
-    if not classifier.differentiable:
-        classifier.logits_fn(tf.zeros([1, *classifier.input_shape]))  # says why, by its error
+    classifier.require_gradients()
     x = check_images(examples[0], classifier.input_shape, threat.bounds)
     y = check_labels(examples[1], len(x), classifier.num_classes)
     # Between the points of a lattice too: it is the function that is measured.
-    look = _look(classifier, threat.restrict(threat.bounds, None), loss)
+    threat = threat.restrict(threat.bounds, None)
+    key = "linearity", threat.with_epsilon(0.0), loss
+    measure = classifier.compiled(key, lambda: _compiled(classifier, threat, loss))
+    numbers = tf.constant(_rule(threat).numbers, tf.float32)
     offsets = np.linspace(-REACH, REACH, POINTS).astype(np.float32) * threat.epsilon
     parts = []
     for first in range(0, len(x), BATCH_SIZE):
         batch = x[first : first + BATCH_SIZE], y[first : first + BATCH_SIZE]
-        direction, rise, gamma = (t.numpy() for t in look(*batch, tf.constant([seed, first])))
+        given = tf.constant(batch[0]), tf.constant(batch[1], tf.int32), tf.constant([seed, first]), numbers
+        direction, rise, gamma = (t.numpy() for t in measure(*given))
         logits = np.stack([classifier.logits(batch[0] + offset * direction) for offset in offsets])
         margins = _margins(logits, batch[1])
         parts.append((margins, r_squared(offsets, logits), rise, gamma))
@@ -129,6 +141,14 @@ def linearity(
         gamma=gamma,
         loss=loss.__name__,
     )
+
+
+def look(context: ProbeContext) -> ProbeFinding:
+    """The linearity of the cross entropy."""
+    found = linearity(
+        context.classifier, context.examples, context.threat, seed=context.seed, progress=context.progress
+    )
+    return ProbeFinding(found.summary)
 
 
 def check_ball(threat: Threat) -> None:
@@ -156,46 +176,45 @@ def r_squared(offsets: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return 1 - np.divide(left, total, out=np.zeros_like(left), where=total > 0)
 
 
-def _look(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """From images, labels and a seed to the steepest direction, the rise along it and gamma, compiled."""
+def _rule(threat: Threat) -> SteepestAscent:
+    return SteepestAscent(threat, 2.5 * threat.epsilon / STEPS)
+
+
+def _compiled(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """From images, labels, a seed and numbers to the steepest direction, the rise along it and gamma."""
     low, high = threat.bounds
     roomy = threat.restrict((2 * low - high, 2 * high - low), None)
 
-    def look(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        def height(images: tf.Tensor) -> tf.Tensor:
-            return judge(classifier.logits_fn(images), Untargeted(y), loss)[1]
+    def measure(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rule = _rule(threat).with_numbers(tf.unstack(numbers))
+        bounded = rule.threat
+
+        def loss_of(images: tf.Tensor) -> tf.Tensor:
+            return loss(classifier.logits_fn(images), y)
 
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            here = height(x)
+            here = loss_of(x)
         gradient = tape.gradient(here, x)
         if gradient is None:
             raise InputError("the model gives no gradient to its input: there is no line to look along")
 
-        def bend(images: tf.Tensor) -> tf.Tensor:
+        def bend(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             straight = here + tf.reduce_sum((images - x) * gradient, axis=image_axes(x))
-            return tf.abs(height(images) - straight)[:, None]
+            bends = tf.abs(loss_of(images) - straight)
+            return bends, tf.zeros_like(bends, tf.bool)
 
         # Where nothing has changed the bend is 0 and has no slope, so the ascent begins elsewhere: what would leave the
-        # box goes the other way. The bend is the only "logit": no image ever falls and the memory keeps the largest.
-        start = roomy.random_start(x, seed)
-        start = threat.project(tf.where(start == tf.clip_by_value(start, low, high), start, 2 * x - start), x)
-        last, _, memory = ascend(
-            bend,
-            start,
-            x,
-            Untargeted(tf.zeros_like(y)),
-            rule=SteepestAscent(threat, 2.5 * threat.epsilon / STEPS),
-            loss=lambda bends, labels: bends[:, 0],
-            steps=STEPS,
-            memory=BestIterate.empty(start),
-        )
-        rise = height(threat.project(threat.step(x, gradient, threat.epsilon), x)) - here
-        return threat.steepest(gradient), rise, tf.maximum(memory.value, bend(last)[:, 0])
+        # box goes the other way.
+        start = roomy.with_epsilon(bounded.epsilon).random_start(x, seed)
+        start = bounded.project(tf.where(start == tf.clip_by_value(start, low, high), start, 2 * x - start), x)
+        last, _, best, _ = ascend(bend, start, bounded.projector(x), rule, STEPS, best=BestIterate.empty(start))
+        rise = loss_of(bounded.project(bounded.step(x, gradient, bounded.epsilon), x)) - here
+        return bounded.steepest(gradient), rise, tf.maximum(best.score, bend(last)[0])
 
     images = tf.TensorSpec([None, *classifier.input_shape])
-    signature = [images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
-    return tf.function(look, input_signature=signature, autograph=False)
+    labels, seeds = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
+    return traced(measure, images, labels, seeds, tf.TensorSpec([2]))
 
 
 def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -203,3 +222,6 @@ def _margins(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     others, rows = logits.copy(), np.arange(len(y))
     others[:, rows, y] = -np.inf
     return logits[:, rows, y] - others.max(axis=-1)
+
+
+PROBE = Probe(look, check_ball, num_examples=200)

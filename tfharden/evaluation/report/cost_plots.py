@@ -1,4 +1,4 @@
-"""What robustness costs: accuracy against size or time, with the models that none beats in both."""
+"""Cost of robustness: accuracy against size or time, with the models that none beats in both."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
+from tfharden.evaluation.formats import KILOBYTE
 from tfharden.evaluation.report import plots
-from tfharden.evaluation.report.plots import COLOURS, FONT, KILOBYTE, TEXT, WIDTH, Model
+from tfharden.evaluation.report.plots import COLOURS, FONT, TEXT, WIDTH
+from tfharden.evaluation.results import ModelResult
 
-# Of names above a strip, and below it.
-ROWS = 2
+# Rows of labels above a strip, and as many below it.
+LABEL_ROWS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,36 +26,38 @@ class Cost:
     Attributes:
         name: in one word.
         label: of the axis.
-        of: from an entry of the report's "models"; those for which it isn't known are left out.
+        of: the cost of a model; models for which it isn't known are left out.
     """
 
     name: str
     label: str
-    of: Callable[[Model], float]
+    of: Callable[[ModelResult], float]
 
 
-SIZE = Cost("size", "file size (KB, log scale)", lambda model: model["bytes"] / KILOBYTE)
-TIME = Cost("time", "microseconds an image (log scale)", lambda model: 1e6 * model["latency"]["seconds"])
+SIZE = Cost("size", "file size (KB, log scale)", lambda model: (model.bytes or 0) / KILOBYTE)
+TIME = Cost(
+    "time", "microseconds an image (log scale)", lambda model: 1e6 * model.latency.seconds if model.latency else 0.0
+)
 
 
-def front(cost: Cost, models: Sequence[Model]) -> set[str]:
+def front(cost: Cost, models: Sequence[ModelResult]) -> set[str | None]:
     """Names of the models on the Pareto front: no other costs as little and stands as firm, and less or firmer."""
-    points = [(cost.of(model), model["worst_case"]["robust_accuracy"]) for model in models]
+    points = [(cost.of(model), model.worst_case.robust_accuracy) for model in models]
     return {
-        model["name"]
+        model.name
         for model, (price, accuracy) in zip(models, points, strict=True)
         if not any(p <= price and a >= accuracy and (p, a) != (price, accuracy) for p, a in points)
     }
 
 
 @plots.own_settings()
-def accuracy_against(cost: Cost, models: Sequence[Model]) -> str:
+def accuracy_against(cost: Cost, models: Sequence[ModelResult]) -> str:
     """SVG of every model's clean (hollow) and worst-case (filled) accuracy over what it costs, with the Pareto front.
 
     Args:
         cost: what is paid.
-        models: entries of the report's "models", each with a "name" to show. Models of about the same cost are set
-            side by side, as far apart as it takes to tell them apart.
+        models: as `for_display` gives them. Models of about the same cost are set side by side, as far apart as it
+            takes to tell them apart.
     """
     sizes = [cost.of(model) for model in models]
     figure, axes = _cost_axes(min(sizes), max(sizes), cost.label)
@@ -62,25 +66,25 @@ def accuracy_against(cost: Cost, models: Sequence[Model]) -> str:
     left, right = axes.bbox.x0 + 10, axes.bbox.x1 - 10
     shown = [pixel.transform((x, 0))[0] for x in plots.spread(centres, min(20, 120 / len(models)), left, right)]
     strips: list[Bbox] = []
-    best = [index for index in np.argsort(sizes, kind="stable") if models[index]["name"] in front(cost, models)]
-    worst_of = [100 * models[index]["worst_case"]["robust_accuracy"] for index in best]
+    best = [index for index in np.argsort(sizes, kind="stable") if models[index].name in front(cost, models)]
+    worst_of = [100 * models[index].worst_case.robust_accuracy for index in best]
     # Between two models of the front, the cheaper one is what can be had.
     axes.step(
         [shown[index] for index in best], worst_of, where="post", color=COLOURS["worst"], linewidth=1.2, linestyle=":"
     )
     for model, size in zip(models, shown, strict=True):
-        worst = model["worst_case"]
-        clean_at, worst_at = 100 * model["clean_accuracy"], 100 * worst["robust_accuracy"]
+        worst = model.worst_case
+        clean_at, worst_at = 100 * model.clean_accuracy, 100 * worst.robust_accuracy
         axes.plot([size, size], [worst_at, clean_at], color=COLOURS["muted"], linewidth=1, zorder=1)
-        plots.interval(axes, (size, size), plots.percent(model["clean_interval"]), "clean")
-        plots.interval(axes, (size, size), plots.percent(worst["interval"]), "worst")
-        plots.mark(axes, size, clean_at, "clean")
-        plots.mark(axes, size, worst_at, "worst")
-        ends = [*plots.percent(model["clean_interval"]), *plots.percent(worst["interval"])]
+        plots.draw_interval(axes, (size, size), plots.in_percent(model.clean_interval), "clean")
+        plots.draw_interval(axes, (size, size), plots.in_percent(worst.interval), "worst")
+        plots.draw_mark(axes, size, clean_at, "clean")
+        plots.draw_mark(axes, size, worst_at, "worst")
+        ends = [*plots.in_percent(model.clean_interval), *plots.in_percent(worst.interval)]
         (x, bottom), (_, top) = to_pixels.transform([(size, min(ends)), (size, max(ends))])
         strips.append(Bbox.from_extents(x - 7, bottom - 3, x + 7, top + 3))
-    anchors = to_pixels.transform([(0.1, 100 * model["worst_case"]["robust_accuracy"]) for model in models])[:, 1]
-    _label_strips(axes, [plots.shorten(model["name"], 28) for model in models], strips, anchors)
+    anchors = to_pixels.transform([(0.1, 100 * model.worst_case.robust_accuracy) for model in models])[:, 1]
+    _label_strips(axes, [plots.shorten(str(model.name), 28) for model in models], strips, anchors)
     for kind, text in (("clean", "clean"), ("worst", "worst case over all attacks")):
         axes.plot([], [], **plots.MARKS[kind], linestyle="none", color=COLOURS[kind], label=text)
     above = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1.0), "ncols": 2}
@@ -124,7 +128,7 @@ def _places(strip: Bbox, anchor: float, width: float, height: float) -> Iterator
     for y in np.arange(strip.y0, strip.y1, 3):
         for x in (strip.x1 + 1, strip.x0 - width - 1):
             yield Bbox.from_bounds(x, y - height / 2, width, height), 0.05 * abs(y - anchor)
-    for row in range(ROWS):
+    for row in range(LABEL_ROWS):
         for y in (strip.y0 - (row + 1) * height, strip.y1 + row * height):
             for shift in np.linspace(-0.4, 0.4, 5) * width:
                 x = (strip.x0 + strip.x1 - width) / 2 + shift

@@ -1,6 +1,6 @@
-"""Charts of the probes that count images: accuracy against epsilon, and how sure a model is."""
+"""Charts of the probes that count images: accuracy against epsilon, and confidence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,36 +10,42 @@ from matplotlib.ticker import MaxNLocator
 
 from tfharden.evaluation.report import plots
 from tfharden.evaluation.report.plots import COLOURS, TEXT, WIDTH
+from tfharden.evaluation.results import AnswerCounts, ConfidenceResult, CurveResult, ModelResult
 
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM, BETWEEN = 300, 48, 150, 16, 48, 40
 # Colour and dashes tell lines apart, also without colour.
 STYLES = [("clean", "-"), ("worst", "-"), ("attack", "-"), ("muted", "-"), ("clean", "--"), ("worst", "--")]
 
 
-def curves(models: Sequence[Mapping[str, Any]], epsilon: float) -> Markup | str:
-    """The chart of all models of which a curve was drawn; empty if there are none."""
-    found = [(model["name"], told) for model in models if (told := model.get("probes", {}).get("curve"))]
+def curves(models: Sequence[ModelResult]) -> list[tuple[str, CurveResult]]:
+    """Names and curves of the models of which one was drawn."""
+    return [(str(model.name), model.probes["curve"]) for model in models if "curve" in model.probes]
+
+
+def curve_chart(models: Sequence[ModelResult], epsilon: float) -> Markup | str:
+    """The chart of these curves; empty if there are none."""
+    found = curves(models)
     return Markup(accuracy_against_epsilon(found, epsilon)) if found else ""
 
 
 @plots.own_settings()
-def accuracy_against_epsilon(found: Sequence[tuple[str, Mapping[str, Any]]], epsilon: float) -> str:
+def accuracy_against_epsilon(found: Sequence[tuple[str, CurveResult]], epsilon: float) -> str:
     """SVG of robust accuracy at several radii, a line a model, in its 95% band.
 
     Args:
-        found: names of models and their "curve" entries in the report.
+        found: names of models and their curves.
         epsilon: the threat's own, which is marked.
     """
     figure, axes = plots.new_figure(HEIGHT, left=LEFT, right=RIGHT, top=TOP, bottom=BOTTOM)
     ends = []
-    for index, (_, told) in enumerate(found):
+    for index, (_, curve) in enumerate(found):
         colour, dashes = STYLES[index % len(STYLES)]
-        low, high = 100 * np.array(told["intervals"]).T
-        accuracy = 100 * np.array(told["robust_accuracy"])
-        axes.fill_between(told["epsilons"], low, high, color=COLOURS[colour], alpha=0.15, linewidth=0)
-        axes.plot(told["epsilons"], accuracy, dashes, color=COLOURS[colour], linewidth=2, marker="o", markersize=4)
+        low, high = 100 * np.array(curve.intervals).T
+        accuracy = 100 * np.array(curve.robust_accuracy)
+        axes.fill_between(curve.epsilons, low, high, color=COLOURS[colour], alpha=0.15, linewidth=0)
+        axes.plot(curve.epsilons, accuracy, dashes, color=COLOURS[colour], linewidth=2, marker="o", markersize=4)
         ends.append(accuracy[-1])
-    last = max(max(told["epsilons"]) for _, told in found)
+    last = max(max(curve.epsilons) for _, curve in found)
     axes.axvline(epsilon, color=COLOURS["muted"], linewidth=1)
     axes.set(xlim=(0, last), ylim=(-2, 102), xlabel="epsilon; the line marks that of the threat")
     plots.percent_axis(axes.yaxis)
@@ -50,42 +56,43 @@ def accuracy_against_epsilon(found: Sequence[tuple[str, Mapping[str, Any]]], eps
     return plots.as_svg(figure, "curve")
 
 
-def histograms(models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the page shows of each model whose confidence was looked at: its name and its chart."""
-    found = {model["name"]: model.get("probes", {}).get("confidence") for model in models}
+def histograms(models: Sequence[ModelResult]) -> list[dict[str, Any]]:
+    """What the page shows of each model whose confidence was looked at: its name, its chart and its numbers."""
+    found = {model.name: model.probes.get("confidence") for model in models}
     return [
-        {"model": name, "chart": Markup(confidence_bars(told, f"confidence{index}"))} | told
-        for index, (name, told) in enumerate(found.items())
-        if told
+        {"model": name, "chart": Markup(confidence_bars(confidence, f"confidence{index}"))} | vars(confidence)
+        for index, (name, confidence) in enumerate(found.items())
+        if confidence
     ]
 
 
 @plots.own_settings()
-def confidence_bars(found: Mapping[str, Any], salt: str) -> str:
+def confidence_bars(found: ConfidenceResult, salt: str) -> str:
     """SVG of how many answers, right and wrong, have how much probability, on clean and on adversarial images.
 
     Args:
-        found: a model's "confidence" entry in the report.
+        found: the confidence of one model.
         salt: what tells this figure's ids from those of others.
     """
     height, left, right, top, bottom = 220, 44, 12, 34, 48
     each = (WIDTH - left - BETWEEN - right) / 2
     figure, clean = plots.new_figure(height, left=left, right=right + each + BETWEEN, top=top, bottom=bottom)
     place = ((left + each + BETWEEN) / WIDTH, bottom / height, each / WIDTH, 1 - (top + bottom) / height)
-    most = max(np.add(found[kind]["right"], found[kind]["wrong"]).max() for kind in ("clean", "adversarial"))
-    for axes, kind in ((clean, "clean"), (plots.add_axes(figure, place), "adversarial")):
-        _bars(axes, np.array(found["edges"]), found[kind])
+    adversarial = plots.add_axes(figure, place)
+    most = max(np.add(counts.right, counts.wrong).max() for counts in (found.clean, found.adversarial))
+    for axes, kind, counts in ((clean, "clean", found.clean), (adversarial, "adversarial", found.adversarial)):
+        _bars(axes, np.array(found.edges), counts)
         axes.set(xlim=(0, 1), ylim=(0, 1.05 * most), xlabel="probability of the answer", xticks=[0, 0.5, 1])
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_title(f"{kind} images", loc="left", fontsize=plots.FONT, color=COLOURS["ink"], parse_math=False)
     return plots.as_svg(figure, salt)
 
 
-def _bars(axes: Axes, edges: np.ndarray, counts: Mapping[str, Sequence[int]]) -> None:
+def _bars(axes: Axes, edges: np.ndarray, counts: AnswerCounts) -> None:
     """Right answers below, wrong ones on top of them, hatched so that they stand out without colour."""
     middle, width = (edges[1:] + edges[:-1]) / 2, 0.9 * np.diff(edges)
-    axes.bar(middle, counts["right"], width, color=COLOURS["clean"])
+    axes.bar(middle, counts.right, width, color=COLOURS["clean"])
     axes.bar(
-        middle, counts["wrong"], width, bottom=counts["right"], color=COLOURS["worst"], hatch="//",
+        middle, counts.wrong, width, bottom=counts.right, color=COLOURS["worst"], hatch="//",
         edgecolor=COLOURS["paper"], linewidth=0,
     )  # fmt: skip

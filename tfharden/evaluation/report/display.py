@@ -1,50 +1,58 @@
-"""A report's content made ready to be shown, and what page and terminal both say of it."""
+"""Text that is safe to show, and what page and terminal both say of an evaluation."""
 
+import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tfharden.evaluation.report.formats import count
+from tfharden.evaluation.formats import count
+from tfharden.evaluation.results import AttackSummary, CheckResult, EvaluationResult, Record
+
+TRANSFERRED = "† by transfer: examples made on another model, tried on this one"
 
 
-def for_display(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a report's content that is safe to show, in which each model has a "name": its path, if need be."""
-    safe = printable(content)
-    names = [model.get("name") or pathlib.PurePath(model["path"]).name for model in safe["models"]]
-    for model, name in zip(safe["models"], names, strict=True):
-        model["name"] = name if names.count(name) == 1 else model["path"] or name
-    return safe
+def for_display(result: EvaluationResult) -> EvaluationResult:
+    """A copy that is safe to show, in which each model has a name of its own: its path, if need be."""
+    safe = printable(result)
+    names = [model.name or pathlib.PurePath(model.path).name for model in safe.models]
+    models = [
+        dataclasses.replace(model, name=name if names.count(name) == 1 else model.path or name)
+        for name, model in zip(names, safe.models, strict=True)
+    ]
+    return dataclasses.replace(safe, models=tuple(models))
 
 
 def printable(value: Any) -> Any:  # noqa: ANN401
-    """Replaces what could steer a terminal or turn the text around (escapes, direction marks, half characters)."""
+    """A copy without what could steer a terminal or turn the text around: escapes, direction marks, half characters."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in value)
     if isinstance(value, Mapping):
         return {printable(key): printable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [printable(item) for item in value]
+    if isinstance(value, list | tuple):
+        return type(value)(map(printable, value))
+    if isinstance(value, Record):
+        return dataclasses.replace(value, **{name: printable(item) for name, item in vars(value).items()})
     return value.item() if isinstance(value, np.generic) else value
 
 
-def setting(content: Mapping[str, Any]) -> str:
+def setting(result: EvaluationResult) -> str:
     """Threat and data in one line."""
-    threat, data = content["threat"], content["data"]
-    return f"{threat['norm']}, epsilon {threat['epsilon']:.4g}, {count(data['num_examples'])} images of {data['name']}"
+    threat, data = result.threat, result.data
+    return f"{threat.norm}, epsilon {threat.epsilon:.4g}, {count(data.num_examples)} images of {data.name}"
 
 
-def attack_names(content: Mapping[str, Any]) -> list[str]:
-    """Names of all models' attacks, in the order in which they first appear."""
-    return list(dict.fromkeys(attack["name"] for model in content["models"] for attack in model["attacks"]))
-
-
-def checks(models: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+def checks(result: EvaluationResult) -> list[tuple[str, CheckResult]]:
     """Every check, with the name of the model that it is of."""
-    return [(model["name"], check) for model in models for check in model["checks"]]
+    return [(str(model.name), check) for model in result.models for check in model.checks]
 
 
-def has_matrix(content: Mapping[str, Any]) -> bool:
-    """Whether transfer was looked at."""
-    return "targets" in (content.get("transfer") or {})
+def transfer_mark(attack: AttackSummary) -> str:
+    """A dagger behind what was not found on the model itself."""
+    return "†" if attack.access == "transfer" else ""
+
+
+def any_transferred(result: EvaluationResult) -> bool:
+    """Whether anything has that mark."""
+    return any(transfer_mark(attack) for model in result.models for attack in model.attacks)

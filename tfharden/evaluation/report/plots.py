@@ -1,4 +1,4 @@
-"""The report's figures: what its charts have in common, the bars of attacks, and image tiles as PNG data URIs.
+"""Figures of the report: common parts of its charts, the bars of attacks, and image tiles as PNG data URIs.
 
 A chart is drawn in the hexadecimal COLOURS and then refers to them as CSS variables of the same names, so that the page
 decides how they look in the light and in the dark. Text stays text: it is measured here and set by the browser.
@@ -10,7 +10,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib
@@ -22,6 +22,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator
 
+from tfharden.evaluation import formats
+from tfharden.evaluation.report.display import transfer_mark
+from tfharden.evaluation.results import ModelResult
+
 COLOURS = {
     "ink": "#1b2733",
     "muted": "#5a6774",
@@ -31,12 +35,9 @@ COLOURS = {
     "attack": "#74598f",
     "worst": "#c2410c",
 }
-KILOBYTE = 1024
 WIDTH = 560  # pixels, as all lengths below: a figure of 72 dpi has one point a pixel
 FONT = 13
 TILE = 144  # at least this many pixels in the longer side of an image
-
-Model = Mapping[str, Any]
 
 
 @contextlib.contextmanager
@@ -49,11 +50,11 @@ def own_settings() -> Iterator[None]:
 
 
 @own_settings()
-def accuracy_by_attack(models: Sequence[Model]) -> str:
+def accuracy_by_attack(models: Sequence[ModelResult]) -> str:
     """SVG with a group of rows for every model: clean accuracy, each of its attacks, the worst case; with intervals.
 
     Args:
-        models: entries of the report's "models", each with a "name" to show.
+        models: as `for_display` gives them.
     """
     header, line, gap, top, bottom = 24, 19, 12, 28, 44
     groups = [_measures(model) for model in models]
@@ -70,7 +71,7 @@ def accuracy_by_attack(models: Sequence[Model]) -> str:
     inner = WIDTH - left - 56
     y = 0.0
     for model, group in zip(models, groups, strict=True):
-        name = shorten(model["name"], 64)
+        name = shorten(str(model.name), 64)
         # The name stands on a ground of its own, for grid lines would run through it.
         ground = {"facecolor": COLOURS["paper"], "edgecolor": "none", "pad": 1.5}
         y += header
@@ -78,12 +79,12 @@ def accuracy_by_attack(models: Sequence[Model]) -> str:
         for measure, kind, accuracy, bounds in group:
             y += line
             middle = y - line / 4
-            interval(axes, percent(bounds), (middle, middle), kind)
-            mark(axes, 100 * accuracy, middle, kind)
+            draw_interval(axes, in_percent(bounds), (middle, middle), kind)
+            draw_mark(axes, 100 * accuracy, middle, kind)
             weight = "bold" if kind == "worst" else "normal"
             label = {"transform": beside, "ha": "right", "weight": weight, **TEXT}
             axes.text(-10 / inner, middle, shorten(measure, 22), **label)
-            axes.text(1 + 54 / inner, middle, f"{100 * accuracy:.1f}", **label)
+            axes.text(1 + 54 / inner, middle, formats.percent(accuracy), **label)
         y += gap
     return as_svg(figure, "attacks")
 
@@ -114,20 +115,15 @@ MARKS = {
 }
 
 
-def _measures(model: Model) -> list[tuple[str, str, float, Sequence[float]]]:
+def _measures(model: ModelResult) -> list[tuple[str, str, float, Sequence[float]]]:
     """Rows of a model, as (name, kind of mark, accuracy, interval)."""
-    worst = model["worst_case"]
     attacks = [
-        (
-            attack["name"] + ("†" if attack["access"] == "transfer" else ""),
-            "attack",
-            attack["robust_accuracy"],
-            attack["interval"],
-        )
-        for attack in model["attacks"]
+        (attack.name + transfer_mark(attack), "attack", attack.robust_accuracy, attack.interval)
+        for attack in model.attacks
     ]
-    clean = ("clean", "clean", model["clean_accuracy"], model["clean_interval"])
-    return [clean, *attacks, ("worst case", "worst", worst["robust_accuracy"], worst["interval"])]
+    worst = model.worst_case
+    clean = ("clean", "clean", model.clean_accuracy, model.clean_interval)
+    return [clean, *attacks, ("worst case", "worst", worst.robust_accuracy, worst.interval)]
 
 
 def new_figure(height: float, *, left: float, right: float, top: float, bottom: float) -> tuple[Figure, Axes]:
@@ -156,17 +152,17 @@ def percent_axis(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda percent, _: f"{percent:.0f}%"))
 
 
-def mark(axes: Axes, x: float, y: float, kind: str) -> None:
+def draw_mark(axes: Axes, x: float, y: float, kind: str) -> None:
     """One accuracy, in percent; `kind` is "clean", "attack" or "worst"."""
     axes.plot([x], [y], **MARKS[kind], color=COLOURS[kind], clip_on=False, zorder=4)
 
 
-def interval(axes: Axes, xs: Sequence[float], ys: Sequence[float], kind: str) -> None:
-    """The bar of its interval."""
+def draw_interval(axes: Axes, xs: Sequence[float], ys: Sequence[float], kind: str) -> None:
+    """The bar of an interval, in percent."""
     axes.plot(xs, ys, color=COLOURS[kind], linewidth=3.5, alpha=0.45, solid_capstyle="butt", zorder=2)
 
 
-def percent(bounds: Sequence[float]) -> list[float]:
+def in_percent(bounds: Sequence[float]) -> list[float]:
     """Bounds of a share, in percent."""
     return [100 * bound for bound in bounds]
 

@@ -1,6 +1,6 @@
-"""What the page shows of probes and of transfer: curves of linearity, tiles of fooling images, the matrix of heats."""
+"""Charts of linearity, and the heat map of transfer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,41 +8,41 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tfharden.evaluation.probes.fooling import FoolingImages
 from tfharden.evaluation.report import plots
 from tfharden.evaluation.report.plots import COLOURS, TEXT, WIDTH
+from tfharden.evaluation.results import LinearityResult, ModelResult, TransferResult
 
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM, BETWEEN = 280, 40, 44, 34, 48, 48
 
 
-def lines(models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def lines(models: Sequence[ModelResult]) -> list[dict[str, Any]]:
     """What the page shows of each model whose linearity was looked at: its name, its chart and its numbers."""
-    found = {model["name"]: model.get("probes", {}).get("linearity") for model in models}
+    found = {model.name: model.probes.get("linearity") for model in models}
     return [
-        {"model": name, "chart": Markup(linearity_curves(told, f"linearity{index}"))} | told
-        for index, (name, told) in enumerate(found.items())
-        if told
+        {"model": name, "chart": Markup(linearity_curves(line, f"linearity{index}"))} | vars(line)
+        for index, (name, line) in enumerate(found.items())
+        if line
     ]
 
 
 @plots.own_settings()
-def linearity_curves(found: Mapping[str, Any], salt: str) -> str:
+def linearity_curves(found: LinearityResult, salt: str) -> str:
     """SVG of the mean margin, and of one image's logits, along the steepest line.
 
     Args:
-        found: a model's "linearity" entry in the report.
+        found: the linearity of one model.
         salt: what tells this figure's ids from those of others.
     """
-    offsets = np.asarray(found["offsets"])
-    epsilon = offsets[-1] / found["reach"]
+    offsets = found.offsets
+    epsilon = offsets[-1] / found.reach
     each = (WIDTH - LEFT - BETWEEN - RIGHT) / 2
     figure, margin = plots.new_figure(HEIGHT, left=LEFT, right=RIGHT + each + BETWEEN, top=TOP, bottom=BOTTOM)
     place = ((LEFT + each + BETWEEN) / WIDTH, BOTTOM / HEIGHT, each / WIDTH, 1 - (TOP + BOTTOM) / HEIGHT)
     logits = plots.add_axes(figure, place)
-    margin.plot(offsets, found["margin_mean"], color=COLOURS["clean"], linewidth=2)
+    margin.plot(offsets, found.margin_mean, color=COLOURS["clean"], linewidth=2)
     margin.axhline(0, color=COLOURS["muted"], linewidth=1)
-    _curves_of_classes(logits, offsets, np.asarray(found["example"]["logits"]), found["example"]["label"])
-    for axes, title in ((margin, "mean margin"), (logits, f"logits, image of class {found['example']['label']}")):
+    _curves_of_classes(logits, offsets, found.example.logits, found.example.label)
+    for axes, title in ((margin, "mean margin"), (logits, f"logits, image of class {found.example.label}")):
         axes.set(xlim=(offsets[0], offsets[-1]), xlabel="distance along the line", xticks=[-epsilon, 0, epsilon])
         axes.set_xticklabels(["−ε", "0", "ε"])
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -65,31 +65,19 @@ def _curves_of_classes(axes: Axes, offsets: np.ndarray, logits: np.ndarray, labe
         axes.text(1.04, logits[-1, index], str(index), **TEXT | place | {"color": COLOURS[kind]})
 
 
-def fooling_tiles(found: FoolingImages, bounds: Sequence[float]) -> list[dict[str, Any]]:
-    """What the page shows of each fooling image: its class, its PNG data URI, the confidence, and whether it fools."""
-    low, high = bounds
-    return [
-        {"label": int(target), "tile": plots.image_tile(image, (low, high)), "confidence": float(sure), "fools": fools}
-        for image, target, sure, fools in zip(
-            found.images, found.targets, found.confidence, found.success.tolist(), strict=True
-        )
-    ]
-
-
-def heat_rows(transfer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def heat_rows(transfer: TransferResult) -> list[dict[str, Any]]:
     """The rows of a transfer matrix, each with its cells: a share, and whether source and target are one model."""
     plain = [
-        {"name": name, "cells": [{"share": share, "own": False} for share in transfer[key]]}
-        for name, key in (("no change", "clean_accuracy"), ("random noise", "noise_accuracy"))
+        {"name": name, "cells": [{"share": share, "own": False} for share in shares]}
+        for name, shares in (("no change", transfer.clean), ("random noise", transfer.noise))
     ]
-    made = zip(transfer["sources"], transfer["robust_accuracy"], strict=True)
     return plain + [
         {
             "name": source,
             "cells": [
                 {"share": share, "own": source == target}
-                for target, share in zip(transfer["targets"], shares, strict=True)
+                for target, share in zip(transfer.targets, shares, strict=True)
             ],
         }
-        for source, shares in made
+        for source, shares in zip(transfer.sources, transfer.accuracy, strict=True)
     ]

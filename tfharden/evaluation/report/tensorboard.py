@@ -1,4 +1,4 @@
-"""What an evaluation found, for TensorBoard."""
+"""Evaluation for TensorBoard."""
 
 import importlib.util
 import pathlib
@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tfharden import _io
 from tfharden.errors import InputError
-from tfharden.evaluation.report import display
-from tfharden.evaluation.report.report import Report, measures
+from tfharden.evaluation.report.display import for_display, printable
+from tfharden.evaluation.report.measures import measures
+from tfharden.evaluation.report.report import Report
 
 
 def check_tensorboard() -> None:
@@ -37,8 +38,8 @@ def write_tensorboard(report: Report, directory: _io.Path) -> None:
         InputError: the package isn't installed, or the folder can't be written.
     """
     check_tensorboard()
-    rows = list(measures(display.for_display(report.content)))
-    low, high = report.content["threat"]["bounds"]
+    rows = list(measures(for_display(report.result)))
+    low, high = report.result.threat.bounds
     for index, name in enumerate(dict.fromkeys(row["model"] for row in rows), start=1):
         # A name may be anything, and becomes a folder's.
         run = pathlib.Path(directory) / f"{index}-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"
@@ -53,7 +54,7 @@ def write_tensorboard(report: Report, directory: _io.Path) -> None:
                     tf.summary.scalar(f"accuracy/{measure}", row["accuracy"])
             tf.summary.text("report", "\n".join(f"    {line}" for line in report.table().splitlines()))
             for panel in report.gallery:
-                if display.printable(panel.model) == name:
+                if printable(panel.model) == name:
                     for what, images in (("clean", panel.clean), ("attacked", panel.adversarial)):
                         tones = np.round(255 * (np.asarray(images, np.float64) - low) / (high - low))
                         tf.summary.image(f"{panel.attack}/{what}", tones.astype(np.uint8), max_outputs=len(tones))

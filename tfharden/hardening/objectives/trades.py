@@ -1,33 +1,21 @@
 """TRADES: accuracy against stability."""
 
 import dataclasses
-from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfharden._validation import check_number
 from tfharden.attacks import GradientAttack, ascend
-from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_least, on_both
-from tfharden.losses import Loss, kl_divergence
+from tfharden.attacks.core.criteria import predicted_classes
+from tfharden.hardening.objectives.base import Forward, Objective, on_both
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
+from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
 from tfharden.threats import Threat
 from tfharden.threats.base import normal
 
 # Standard deviation of the start: at the clean image itself the gradient of the divergence is zero.
 START = 1e-3
-
-
-class Away(NamedTuple):
-    """The goal of an answer as far as possible from `logits`, `[batch, classes]`."""
-
-    logits: Any
-
-    def values(self, loss: Loss, logits: tf.Tensor) -> tf.Tensor:
-        """What the ascent climbs, `[batch]`: `loss` from these logits to those."""
-        return loss(self.logits, logits)
-
-    def reached(self, classes: Any) -> Any:  # noqa: ANN401
-        """Whether the class is another one, `[batch]`."""
-        return classes != tf.argmax(self.logits, axis=-1, output_type=tf.int32)
 
 
 def noisy(threat: Threat, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -40,15 +28,21 @@ def away(attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, logits: tf.Te
 
     The attack gives ball, steps and step rule; its own start and loss are left out.
     """
-    start, criterion = noisy(attack.threat, x, seed), Away(tf.stop_gradient(logits))
-    last, *_ = ascend(logits_fn, start, x, criterion, rule=attack.rule, loss=kl_divergence, steps=attack.steps)
+    logits = tf.stop_gradient(logits)
+
+    def value_fn(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        answer = logits_fn(images)
+        return kl_divergence(logits, answer), predicted_classes(answer) != predicted_classes(logits)
+
+    threat = attack.threat
+    last = ascend(value_fn, noisy(threat, x, seed), threat.projector(x), attack.rule, attack.steps).x
     return tf.stop_gradient(last)
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class TRADES(Objective):
-    """J(x, y) + beta * max KL(p(x) || p(x_adv)) (Zhang et al. 2019).
+    """J(x, y) + beta * max KL(p(x) || p(x_adv)) (Zhang et al. 2019, arXiv:1901.08573).
 
     RobustModel's attack gives ball, steps and step rule; what it climbs is the divergence from the clean answer, from
     the clean image plus a little noise.
@@ -61,12 +55,13 @@ class TRADES(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least("beta", self.beta, 0)
+        check_number("beta", self.beta, least=0)
 
-    def attacked(  # noqa: D102
-        self, attack: GradientAttack | None, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
-    ) -> tf.Tensor:
-        return x if attack is None else away(attack, logits_fn, x, logits_fn(x), seed)
+    def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
+        attack = trainer.current_attack()
+        if attack is None:
+            return batch.x
+        return away(attack, trainer.logits_fn, batch.x, trainer.logits_fn(batch.x), trainer.next_seed())
 
     def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
         clean, adversarial = on_both(forward, x, x_adversarial)

@@ -146,17 +146,12 @@ _LIES = (ValueError, TypeError, LookupError, ArithmeticError, NotImplementedErro
 
 def known() -> list[str]:
     """Names of the operators that the twin has."""
-    return [name for name in ops.names() if _has_kernel(name)]
-
-
-def _has_kernel(name: str) -> bool:
-    spec = ops.find(name)
-    return spec is not None and spec.kernel is not None
+    return sorted(name for name, spec in ops.KNOWN.items() if spec.kernel is not None)
 
 
 def _check_known(operators: Sequence[Operator]) -> None:
     """Refuses operators that the twin doesn't have, by name."""
-    missing = sorted({operator.opcode for operator in operators if not _has_kernel(operator.opcode)})
+    missing = sorted({operator.opcode for operator in operators if ops.of(operator).kernel is None})
     if missing:
         raise InputError(f"the twin doesn't know {', '.join(missing)}")
 

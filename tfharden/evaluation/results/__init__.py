@@ -1,0 +1,49 @@
+"""Results of an evaluation, as typed records that are written to report.json and read back."""
+
+from tfharden.evaluation.results.attack import AttackSummary, StageResult
+from tfharden.evaluation.results.differential import ComparedModel, DifferentialAttack, DifferentialResult
+from tfharden.evaluation.results.evaluation import SCHEMA, DataFacts, EvaluationResult, ThreatFacts
+from tfharden.evaluation.results.model import (
+    CheckResult,
+    LatencyResult,
+    ModelFacts,
+    ModelResult,
+    TwinResult,
+    WorstCase,
+)
+from tfharden.evaluation.results.probes import (
+    AnswerCounts,
+    ConfidenceResult,
+    CurveResult,
+    FoolingResult,
+    LinearityResult,
+    LineExample,
+)
+from tfharden.evaluation.results.record import Record
+from tfharden.evaluation.results.transfer import TransferResult
+
+__all__ = [
+    "SCHEMA",
+    "AnswerCounts",
+    "AttackSummary",
+    "CheckResult",
+    "ComparedModel",
+    "ConfidenceResult",
+    "CurveResult",
+    "DataFacts",
+    "DifferentialAttack",
+    "DifferentialResult",
+    "EvaluationResult",
+    "FoolingResult",
+    "LatencyResult",
+    "LineExample",
+    "LinearityResult",
+    "ModelFacts",
+    "ModelResult",
+    "Record",
+    "StageResult",
+    "ThreatFacts",
+    "TransferResult",
+    "TwinResult",
+    "WorstCase",
+]

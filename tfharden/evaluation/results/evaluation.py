@@ -1,0 +1,143 @@
+"""Result of an evaluation: everything that report.json holds."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Self
+
+from tfharden.errors import InputError
+from tfharden.evaluation.results.differential import DifferentialResult
+from tfharden.evaluation.results.model import ModelResult
+from tfharden.evaluation.results.record import Count, Positive, Record
+from tfharden.evaluation.results.transfer import TransferResult
+
+SCHEMA: Final = "tfharden.report/1"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class DataFacts(Record):
+    """The images that were attacked.
+
+    Attributes:
+        name: what the caller called them.
+        num_examples: how many.
+        sha256: of images and labels, with their types and shapes.
+    """
+
+    name: str
+    num_examples: Count
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ThreatFacts(Record):
+    """What an attacker may do.
+
+    Attributes:
+        norm: "Linf", "L2", "L1" or "L0".
+        epsilon: the longest perturbation.
+        bounds: `(low, high)` of every value of an image.
+        lattice: spacing of the values that an image may take, None for any.
+    """
+
+    norm: str
+    epsilon: Positive
+    bounds: tuple[float, float]
+    lattice: Positive | None
+
+    def check(self, place: str) -> None:  # noqa: D102
+        low, high = self.bounds
+        if low >= high:
+            raise InputError(f"{place}: bounds [{low}, {high}] are no range")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class EvaluationResult(Record):
+    """Everything that an evaluation found.
+
+    Attributes:
+        schema: the version of report.json. Keys may be added under it; what is there keeps its meaning.
+        versions: of Python and of the packages that were used.
+        seed: of the attacks that were given by name, and of probes.
+        data: the images that were attacked.
+        threat: what an attacker may do.
+        models: one entry a model, in the order given.
+        transfer: which model's examples fool which; None unless asked for.
+        differential: the models beside the one that they were made from; None unless asked for.
+    """
+
+    schema: Literal["tfharden.report/1"] = SCHEMA
+    versions: Mapping[str, str]
+    seed: int
+    data: DataFacts
+    threat: ThreatFacts
+    models: tuple[ModelResult, ...]
+    transfer: TransferResult | None = None
+    differential: DifferentialResult | None = None
+
+    def to_json(self) -> dict[str, Any]:  # noqa: D102 - parts that were not asked for are empty objects
+        entries = super().to_json()
+        return entries | {name: entries[name] or {} for name in ("transfer", "differential")}
+
+    @classmethod
+    def from_json(cls, value: object, place: str = "report.json") -> Self:  # noqa: D102
+        if isinstance(value, Mapping):
+            value = {**value, **{name: value.get(name) or None for name in ("transfer", "differential")}}
+        return super().from_json(value, place)
+
+    @property
+    def attack_names(self) -> list[str]:
+        """Names of all models' attacks, in the order in which they first appear."""
+        return list(dict.fromkeys(attack.name for model in self.models for attack in model.attacks))
+
+    def merged(self, other: "EvaluationResult") -> "EvaluationResult":
+        """One evaluation of the models of both, of the same data, threat, seed and versions.
+
+        Raises:
+            InputError: the evaluations don't fit together.
+        """
+        for name, mine, others in (
+            *self._conditions(other),
+            ("seed", self.seed, other.seed),
+            ("versions", dict(self.versions), dict(other.versions)),
+        ):
+            if mine != others:
+                raise InputError(f"reports of different {name} can't be merged: {mine} and {others}")
+        if twice := {_identity(model) for model in self.models} & {_identity(model) for model in other.models}:
+            raise InputError(f"{sorted(map(str, twice))[0]} is in both reports: merge reports of different models")
+        if self.transfer and other.transfer:
+            raise InputError("both reports have a transfer matrix: evaluate their models together for one of all")
+        return dataclasses.replace(
+            self,
+            models=self.models + other.models,
+            transfer=self.transfer or other.transfer,
+            differential=_merged_differential(self.differential, other.differential),
+        )
+
+    def check_comparable(self, other: "EvaluationResult") -> None:
+        """Refuses an evaluation whose numbers can't be set beside these.
+
+        Raises:
+            InputError: other data, or another threat.
+        """
+        for name, mine, others in self._conditions(other):
+            if mine != others:
+                raise InputError(f"reports of different {name} can't be compared: {mine} and {others}")
+
+    def _conditions(self, other: "EvaluationResult") -> Sequence[tuple[str, object, object]]:
+        """What two evaluations have in common if their numbers can stand side by side: name, this and the other."""
+        return (
+            ("data", (self.data.num_examples, self.data.sha256), (other.data.num_examples, other.data.sha256)),
+            ("threat", self.threat.to_json(), other.threat.to_json()),
+        )
+
+
+def _identity(model: ModelResult) -> tuple[str | None, str | None, str | None]:
+    return model.name, model.path, model.sha256
+
+
+def _merged_differential(one: DifferentialResult | None, other: DifferentialResult | None) -> DifferentialResult | None:
+    if not (one and other):
+        return one or other
+    if one.source != other.source:
+        raise InputError(f"reports beside different sources can't be merged: {one.source} and {other.source}")
+    return dataclasses.replace(one, models=one.models + other.models)
