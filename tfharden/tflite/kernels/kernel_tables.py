@@ -96,7 +96,7 @@ def _alone(
         index = int(node.outputs[0] if place is None else node.inputs[place])
         tensor = tensors[places[index]]
         tensor.shape, tensor.shapeSignature = np.array(shape, np.int32), None
-        if place in constants:
+        if place is not None and place in constants:
             buffers[tensor.buffer] = types.SimpleNamespace(data=np.frombuffer(constants[place].tobytes(), np.uint8))
     model.buffers = [_buffer(buffer) for buffer in buffers]
     given = [place for place in shapes if place not in constants]

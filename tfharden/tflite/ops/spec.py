@@ -8,8 +8,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from tfharden._registry import Registry
 from tfharden.errors import InputError
 from tfharden.tflite.graph import Operator, Shape
@@ -28,7 +26,7 @@ class Call:
 
     operator: Operator
     shapes: list[Shape]
-    values: list[np.ndarray | None]
+    values: list[Any]
 
     def option(self, name: str) -> Any:  # noqa: ANN401
         """An option; absent ones are zeros."""
