@@ -41,7 +41,7 @@ def _parameters(name, w, side, channels, classes):
     return total + (4 * w + 1) * classes
 
 
-@pytest.mark.parametrize("name", models.BY_NAME)
+@pytest.mark.parametrize("name", models.KNOWN)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_architecture_runs_on_every_shape_with_the_parameters_of_its_description(name, shape):
     model = models.build(name, shape, 7, width=6)
@@ -51,7 +51,7 @@ def test_every_architecture_runs_on_every_shape_with_the_parameters_of_its_descr
     assert np.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("name", models.BY_NAME)
+@pytest.mark.parametrize("name", models.KNOWN)
 def test_the_last_layer_is_linear_and_called_logits(name):
     model = models.build(name, (8, 8, 1), 5)
     assert model.layers[-1].name == "logits"
@@ -67,12 +67,12 @@ def test_stages_are_named_in_order(name, stages):
     assert f"conv{stages + 1}" not in names
 
 
-@pytest.mark.parametrize("name", models.BY_NAME)
+@pytest.mark.parametrize("name", models.KNOWN)
 def test_a_single_pixel_is_an_image_too(name):
     assert models.build(name, (1, 1, 2), 3, width=1)(np.ones((1, 1, 1, 2), np.float32)).shape == (1, 3)
 
 
-@pytest.mark.parametrize("name", models.BY_NAME)
+@pytest.mark.parametrize("name", models.KNOWN)
 def test_a_seed_fixes_the_weights(name):
     first, same, other = (models.build(name, (8, 8, 1), 3, width=4, seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
@@ -97,3 +97,14 @@ def test_mistakes_are_told():
         models.build("vgg", (8, 8, 1), 3)
     with pytest.raises(InputError, match="width=0"):
         models.build("cnn", (8, 8, 1), 3, width=0)
+
+
+def test_an_architecture_of_ones_own():
+    def linear(input_shape, num_classes, width=1):
+        return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(num_classes)])
+
+    try:
+        models.register("linear")(linear)
+        assert models.get("linear", (2, 2, 1), 3).output_shape == (None, 3)
+    finally:
+        del models.KNOWN["linear"]

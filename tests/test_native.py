@@ -22,15 +22,18 @@ def faults(blocks=20, size=40 * 2**20):
 """
 DIRECT = "from tfharden._native import keep_freed_memory\nbefore = faults()\nassert keep_freed_memory()"
 BY_A_TOOL = """
-import sys
-from tfharden.cli import options, runner
-options.define_data()
+import dataclasses
+from tfharden.cli import config, flag_fields, runner
 
-def main():
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    data: config.DataConfig = flag_fields.part(config.DataConfig)
+
+def main(config):
     print(before, faults())
 
 before = faults()
-runner.run(main)
+runner.run(Config, main)
 """
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")

@@ -16,7 +16,7 @@ def test_things_are_found_by_name_in_their_order():
 
 def test_unknown_names_and_names_that_are_taken():
     known = Registry("shape", {"square": 4})
-    with pytest.raises(InputError, match="^unknown shape 'circle': known are square$"):
+    with pytest.raises(InputError, match=r"^unknown shape 'circle': known are square$"):
         known.find("circle")
     known.register("square")(known["square"])  # the same thing again, as when a module is loaded anew
     with pytest.raises(InputError, match="there is a shape 'square' already"):

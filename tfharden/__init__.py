@@ -1,4 +1,4 @@
-"""Harden image classifiers, make them small without losing the hardening, and attack the file that ships.
+"""Keras image classifiers hardened, made small without losing the hardening, and attacked as the file that ships.
 
     import tfharden as th
 
@@ -7,59 +7,26 @@
     robust.compile("adam", metrics=["accuracy"])
     robust.fit(x, y, epochs=40)
 
-Names are imported when they are first used, since TensorFlow takes seconds to load.
+Names are imported when they are first used, since TensorFlow takes seconds to load. `__init__.pyi` lists them.
 """
 
-import importlib
 from typing import Any
 
+import lazy_loader as lazy
+
 from tfharden import _saved_layers
+from tfharden._deprecation import warn_renamed
 
-_HOMES = {
-    "_native": ("keep_freed_memory",),
-    "classifiers": (
-        "CallableClassifier",
-        "Classifier",
-        "KerasClassifier",
-        "TFLiteClassifier",
-        "as_classifier",
-        "load_model",
-    ),
-    "distillation": (
-        "AttentionTransfer",
-        "DecoupledTarget",
-        "Distiller",
-        "Feature",
-        "LabelMap",
-        "RelationalAngle",
-        "RelationalDistance",
-        "SimilarityPreserving",
-        "SoftTarget",
-        "CachedTeacher",
-        "ensemble",
-        "transferability",
-    ),
-    "errors": ("InputError",),
-    "evaluation": ("Report", "evaluate"),
-    "hardening": ("BestEpoch", "CatastrophicOverfitting", "RobustModel", "WeightPerturbation", "objectives"),
-    "threats": ("L0", "L1", "L2", "Linf", "Threat"),
-}
-_MODULES = ("attacks", "compression", "data", "export", "losses", "models", "tflite", *_HOMES)
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted([*_HOME_OF, *_MODULES])  # noqa: PLE0605
+__version__ = "0.1.0"
+_RENAMED = {"Taught": "CachedTeacher"}
+_present_name, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(f"tfharden.{_HOME_OF[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"tfharden.{name}")
-    raise AttributeError(f"module 'tfharden' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    if name in _RENAMED:
+        warn_renamed(f"tfharden.{name}", f"tfharden.{_RENAMED[name]}")
+        name = _RENAMED[name]
+    return _present_name(name)
 
 
 def _import_saved_layers() -> None:

@@ -10,12 +10,15 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfharden.errors import InputError
+from tfharden._deprecation import renamed_names
+from tfharden._registry import Registry
+from tfharden._validation import check_whole_number
 
 Shape = tuple[int, ...]
 
-# Of the threshold: from 0.05 to 0.95 within 0.2, half of what Linf 0.3 leaves between a black and a white pixel.
-STEEPNESS = 30.0
+# Slope of the soft threshold: it rises from 0.05 to 0.95 within 0.2, half of the gap that Linf 0.3 leaves between a
+# black and a white pixel.
+THRESHOLD_SLOPE = 30.0
 
 
 def cnn(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "cnn") -> keras.Model:
@@ -40,13 +43,13 @@ def cnn(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "c
 def threshold(input_shape: Shape, num_classes: int, width: int = 32, *, name: str = "threshold") -> keras.Model:
     """Three convolutions, two of them strided, and a dense layer behind a soft threshold, for nearly binary images.
 
-    On MNIST, networks that become robust in Linf learn to threshold each pixel first (Madry et al. 2018, appendix C).
-    Here sigmoid(30 (x - 1/2)) does so from the start, for values in [0, 1], by a 1x1 convolution that is trained as all
-    else. It rises everywhere, so that an attack by the sign of the gradient sees through it: several thresholds with
-    flat parts between them hide gradients instead.
+    On MNIST, networks that become robust in Linf learn to threshold each pixel first (Madry et al. 2018,
+    arXiv:1706.06083, appendix C). Here sigmoid(30 (x - 1/2)) does so from the start, for values in [0, 1], by a 1x1
+    convolution that is trained as all else. It rises everywhere, so that an attack by the sign of the gradient sees
+    through it: several thresholds with flat parts between them hide gradients instead.
     """
     inputs = keras.Input(input_shape, name="image")
-    x = _cut(inputs)
+    x = _soft_threshold(inputs)
     for index, (channels, size, strides) in enumerate([(width, 5, 2), (2 * width, 3, 1), (2 * width, 4, 2)], start=1):
         kernel = {"kernel_initializer": "he_normal", "name": f"conv{index}"}
         x = layers.Conv2D(channels, size, strides, padding="same", activation="relu", **kernel)(x)
@@ -68,7 +71,7 @@ def strided_threshold(
 ) -> keras.Model:
     """`strided` behind the soft threshold of `threshold`, for nearly binary images."""
     inputs = keras.Input(input_shape, name="image")
-    return _strided(inputs, _cut(inputs), num_classes, width, name)
+    return _strided(inputs, _soft_threshold(inputs), num_classes, width, name)
 
 
 def mlp(input_shape: Shape, num_classes: int, width: int = 64, *, name: str = "mlp") -> keras.Model:
@@ -81,7 +84,7 @@ def mlp(input_shape: Shape, num_classes: int, width: int = 64, *, name: str = "m
 
 
 def depthwise(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "depthwise") -> keras.Model:
-    """Depthwise-separable convolutions after a plain one, for few multiply-adds (MobileNet, Howard et al. 2017)."""
+    """Depthwise-separable convolutions after a plain one, for few multiply-adds (MobileNet, arXiv:1704.04861)."""
     inputs = keras.Input(input_shape, name="image")
     x = _conv(inputs, width, "conv1")
     for stage, channels in enumerate((2 * width, 4 * width, 4 * width), start=2):
@@ -97,7 +100,7 @@ def depthwise(input_shape: Shape, num_classes: int, width: int = 16, *, name: st
 
 
 def resnet(input_shape: Shape, num_classes: int, width: int = 16, *, name: str = "resnet") -> keras.Model:
-    """ResNet-8: a stem and residual blocks of width, 2 width, 4 width (He et al. 2016; the size of MLPerf Tiny's)."""
+    """ResNet-8: a stem and residual blocks of width, 2 width, 4 width (arXiv:1512.03385; the size of MLPerf Tiny's)."""
     inputs = keras.Input(input_shape, name="image")
     x = _conv(inputs, width, "conv1", norm=True)
     for stage, channels in enumerate((width, 2 * width, 4 * width), start=2):
@@ -111,15 +114,19 @@ def resnet(input_shape: Shape, num_classes: int, width: int = 16, *, name: str =
     return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=name)
 
 
-BY_NAME: dict[str, Callable[..., keras.Model]] = {
-    "cnn": cnn,
-    "threshold": threshold,
-    "strided": strided,
-    "strided_threshold": strided_threshold,
-    "mlp": mlp,
-    "depthwise": depthwise,
-    "resnet": resnet,
-}
+KNOWN: Registry[Callable[..., keras.Model]] = Registry(
+    "model",
+    {
+        "cnn": cnn,
+        "threshold": threshold,
+        "strided": strided,
+        "strided_threshold": strided_threshold,
+        "mlp": mlp,
+        "depthwise": depthwise,
+        "resnet": resnet,
+    },
+)
+register = KNOWN.register
 
 
 def build(
@@ -130,13 +137,16 @@ def build(
     Raises:
         InputError: an unknown name (the message lists the known ones), or a width below 1.
     """
-    if name not in BY_NAME:
-        raise InputError(f"unknown model {name!r}: known are {', '.join(BY_NAME)}")
-    if width is not None and width < 1:
-        raise InputError(f"width={width} has to be a whole number >= 1")
+    make = KNOWN.find(name)
+    if width is not None:
+        check_whole_number("width", width)
     if seed is not None:
         keras.utils.set_random_seed(seed)
-    return BY_NAME[name](input_shape, num_classes, **({} if width is None else {"width": width}))
+    return make(input_shape, num_classes, **({} if width is None else {"width": width}))
+
+
+get = build  # the name that it has in other registries
+__getattr__ = renamed_names(__name__, {"BY_NAME": "KNOWN"}, globals())
 
 
 def _conv(x: keras.KerasTensor, channels: int, name: str, *, norm: bool = False, strides: int = 1) -> keras.KerasTensor:
@@ -147,12 +157,12 @@ def _conv(x: keras.KerasTensor, channels: int, name: str, *, norm: bool = False,
     return layers.ReLU(name=name)(x)
 
 
-def _cut(x: keras.KerasTensor) -> keras.KerasTensor:
+def _soft_threshold(x: keras.KerasTensor) -> keras.KerasTensor:
     """Each channel by itself through sigmoid(30 (x - 1/2))."""
     channels = x.shape[-1]
     layer = layers.Conv2D(channels, 1, activation="sigmoid", name="threshold")
     cut = layer(x)
-    layer.set_weights([STEEPNESS * np.eye(channels)[None, None], np.full(channels, -STEEPNESS / 2)])
+    layer.set_weights([THRESHOLD_SLOPE * np.eye(channels)[None, None], np.full(channels, -THRESHOLD_SLOPE / 2)])
     return cut
 
 

@@ -20,9 +20,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfharden import tflite
 from tfharden.errors import InputError
-from tfharden.tflite import operators, shapes
+from tfharden.tflite import ops, shapes
 from tfharden.tflite.format import schema as tables
-from tfharden.tflite.format import verifier
 
 # What may be asked for beyond what Python and the libraries have taken by then.
 MEMORY = 2 * 2**30
@@ -116,24 +115,25 @@ def _no_options(_, __, operator, ___):
 
 
 def _operator(model, _, operator, dice):
-    name = dice.choice(sorted(operators.SIGNATURES))
-    signature = operators.SIGNATURES[name][-1]
+    name = dice.choice(ops.names())
+    spec = ops.find(name)
+    signature, _ = spec.signatures[-1]
     code = schema.OperatorCodeT()
     code.builtinCode, code.deprecatedBuiltinCode = _CODES[name], min(_CODES[name], 127)
     code.version = dice.choice([1, 2])
     model.operatorCodes.append(code)
     operator.opcodeIndex = len(model.operatorCodes) - 1
     inputs = list(operator.inputs)
-    count = max(len(inputs), 1) if signature.inputs.endswith("*") else len(signature.inputs)
+    count = max(len(inputs), 1) if signature.endswith("*") else len(signature)
     constants = [i for i, tensor in enumerate(model.subgraphs[0].tensors) if tensor.type == 2]
-    for place, role in enumerate(signature.inputs.rstrip("*")):
-        if place >= len(inputs) or role in "iI":
-            inputs[place : place + 1] = [dice.choice(constants if role in "iI" and constants else inputs)]
+    for place, role in enumerate(signature.rstrip("*")):
+        if place >= len(inputs) or role in "iInN":
+            inputs[place : place + 1] = [dice.choice(constants if role in "iInN" and constants else inputs)]
     operator.inputs = inputs[:count]
     operator.builtinOptions, operator.builtinOptionsType = None, 0
-    if signature.options:
-        operator.builtinOptions = getattr(schema, f"{signature.options}T")()
-        operator.builtinOptionsType = getattr(schema.BuiltinOptions, signature.options)
+    if spec.options:
+        operator.builtinOptions = getattr(schema, f"{spec.options}T")()
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, spec.options)
         for field, value in vars(operator.builtinOptions).items():
             if isinstance(value, (int, float)):
                 setattr(operator.builtinOptions, field, type(value)(dice.choice([0, 1, 1, 2, count])))
@@ -168,7 +168,7 @@ def run(file):
         runtime.predict(np.zeros((4, *file.input.shape[1:]), np.float32))
     interpreter = Interpreter(model_content=file.content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
     interpreter.allocate_tensors()
-    foreseen = shapes.infer(verifier.parse(file.content).subgraphs[0])
+    foreseen = shapes.infer(file.graph)
     for detail in interpreter.get_tensor_details():
         shape = foreseen.get(detail["index"])
         assert shape is None or np.prod(detail["shape"]) <= np.prod(shape), (detail, shape)

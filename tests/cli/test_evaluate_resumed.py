@@ -5,17 +5,11 @@ import json
 import keras
 import pytest
 
-from tests._helpers.processes import run_tool
-from tfharden import attacks, threats
+from tests._helpers.tools import run_here
 from tfharden.attacks import APGD, AutoAttack, Square
 from tfharden.attacks.core.checkpoint import Checkpoint
 from tfharden.cli import evaluate
-from tfharden.cli.stages import UNFINISHED
-
-
-@pytest.fixture
-def run(run_here):
-    return run_here(evaluate)
+from tfharden.cli.resume import UNFINISHED
 
 
 @pytest.fixture
@@ -52,10 +46,10 @@ def told_by(folder):
     return json.loads(text, object_hook=lambda found: {key: found[key] for key in found if key != "seconds"})["models"]
 
 
-def test_a_killed_run_goes_on_after_the_last_member_and_ends_the_same(run, searched, models, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_after_the_last_member_and_ends_the_same(searched, models, tmp_path, monkeypatch):
     command = [*(f"--model={path}" for path in models), "--attacks=autoattack", "--epsilon=0.02"]
     out, whole = tmp_path / "report", tmp_path / "whole"
-    run(*command, f"--output_dir={whole}")
+    run_here(evaluate, *command, f"--output_dir={whole}")
     assert searched == ["square", "apgd-ce"] * 2
     searched.clear()
 
@@ -67,30 +61,12 @@ def test_a_killed_run_goes_on_after_the_last_member_and_ends_the_same(run, searc
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", die)
         with pytest.raises(KeyboardInterrupt):
-            run(*command, f"--output_dir={out}")
+            run_here(evaluate, *command, f"--output_dir={out}")
     assert searched == ["square", "apgd-ce", "square"]
     assert [path.name for path in out.iterdir()] == [UNFINISHED]
     assert [path.suffix for path in (out / UNFINISHED).iterdir()] == [".npz"] * 2
     searched.clear()
-    run(*command, f"--output_dir={out}")
+    run_here(evaluate, *command, f"--output_dir={out}")
     assert searched == ["apgd-ce"]
     assert told_by(out) == told_by(whole)
     assert {path.name for path in out.iterdir()} == {"report.json", "report.csv", "report.html"}
-
-
-def test_help_says_which_attacks_get_the_budgets():
-    lines = [line.strip() for line in run_tool("evaluate", "--help").stdout.splitlines()]
-    told = {flag: lines[lines.index(f"--{flag}") + 1] for flag in ("attacks", "steps", "restarts", "queries")}
-    assert "the attacks that they name, in all of these forms" in told["attacks"]
-    for flag in ("steps", "restarts", "queries"):
-        start, _, rest = told[flag].partition(";")
-        named = start.split(" for ")[1].removesuffix(", which start at random").split(", ")
-        getting = [
-            name
-            for name, kind in attacks.BY_NAME.items()
-            if getattr(attacks.fitting(name, threats.get(kind.norms[0], 1.0), {flag: 910}), flag, None) == 910
-        ]
-        assert named == getting
-        assert rest.startswith(" all others keep budgets of their own")
-    assert "fab" in told["steps"].split(";")[1]
-    assert "fab" not in told["restarts"]

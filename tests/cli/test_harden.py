@@ -14,15 +14,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import tfharden as th
 from tests._helpers.processes import ROOT, run_tool
-from tfharden.cli import harden, training
+from tests._helpers.tools import configured, run_here
+from tfharden.cli import adversarial_training, harden, learning_rate, training
 from tfharden.errors import TrainingWarning
+from tfharden.hardening import Affine
 
 TINY = ["--epochs=2", "--attack_steps=2", "--num_examples=40", "--width=2", "--epsilon=0.1"]
 
 
-@pytest.fixture
-def run(run_here):
-    return run_here(harden)
+def run(*flags):
+    run_here(harden, *flags)
 
 
 @pytest.fixture
@@ -32,27 +33,18 @@ def source(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["natural", *th.objectives.BY_NAME])
-def test_every_method_by_name(name, run, source, tmp_path, capsys, monkeypatch):
-    trainers = []
-    monkeypatch.setattr(training, "train", lambda trainer, *_, train=training.train, **settings: (
-        trainers.append(trainer), train(trainer, *_, **settings)))  # fmt: skip
-    out = tmp_path / "hardened.keras"
+@pytest.mark.parametrize("name", ["natural", *th.objectives.KNOWN])
+def test_every_method_by_name(name, source, digits):
     extra = ["--beta=2", "--alpha=0.25", "--replays=2", "--label_smoothing=0.1"]
     extra += [f"--sources={source}", "--itself"] if name == "fixed-sources" else []
-    run(*TINY, *extra, f"--objective={name}", f"--output={out}")
-    (trainer,) = trainers
-    assert not out.with_name("hardened.keras.unfinished").exists()
-    for one, other in zip(th.load_model(out).get_weights(), trainer.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    told = capsys.readouterr().out
-    assert f"{out}: {trainer.model.count_params()} parameters" in told
-    assert "after, adversarial" in told
+    config = configured(harden, *TINY, *extra, f"--objective={name}")
+    model = th.models.build("cnn", (8, 8, 1), 10, 2)
+    trainer = adversarial_training.trainer(config, config.method, model, digits, 100)
     objective = trainer.objective
     if name == "natural":
         assert trainer.attack is None
         return
-    assert isinstance(objective, th.objectives.BY_NAME[name])
+    assert isinstance(objective, th.objectives.KNOWN[name])
     assert objective.label_smoothing == 0.1
     expected = {"beta": 2.0, "alpha": 0.25, "replays": 2, "batch_size": 64, "itself": True}
     for setting, value in expected.items():
@@ -60,7 +52,7 @@ def test_every_method_by_name(name, run, source, tmp_path, capsys, monkeypatch):
     assert trainer.evaluation_attack == th.attacks.PGD(th.Linf(0.1), steps=2)
 
 
-def test_what_surrounds_training(run, source, tmp_path, monkeypatch, capsys):
+def test_what_surrounds_training(source, tmp_path, monkeypatch, capsys):
     """Held-out images, averaged weights, perturbed weights, a growing radius, TensorBoard, a model to go on from."""
     seen = {}
     monkeypatch.setattr(training, "train", lambda trainer, *arguments, train=training.train, **settings: (
@@ -73,8 +65,15 @@ def test_what_surrounds_training(run, source, tmp_path, monkeypatch, capsys):
     assert trainer.ramp_steps == round(1.5 * 21)  # 1,397 - 100 images in batches of 64
     assert int(trainer.steps) == 2 * 21
     assert len(seen["held_out"][1]) == 100
+    assert trainer.optimizer.ema_momentum == 0.9
+    out = tmp_path / "hardened.keras"
+    for one, other in zip(th.load_model(out).get_weights(), trainer.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not out.with_name("hardened.keras.unfinished").exists()
     told = capsys.readouterr().out
+    assert f"{out}: {trainer.model.count_params()} parameters" in told
     assert "before, clean" in told
+    assert "after, adversarial" in told
     board = EventAccumulator(str(tmp_path / "board" / "validation")).Reload()
     written = {*board.Tags()["tensors"]}
     assert {"epoch_accuracy", "epoch_robust_accuracy", "epoch_loss"} <= written
@@ -85,7 +84,7 @@ class Killed(Exception):
     pass
 
 
-def test_a_killed_training_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     out, whole = tmp_path / "killed.keras", tmp_path / "whole.keras"
     flags = [*TINY, "--epochs=5", "--objective=trades", "--average=0.9", "--ramp_epochs=2", "--held_out=50"]
     run(*flags, f"--output={whole}")
@@ -116,23 +115,18 @@ def test_a_killed_training_goes_on_and_ends_the_same(run, tmp_path, monkeypatch)
         np.testing.assert_array_equal(one, other)
 
 
-def test_another_command_starts_anew(run, tmp_path, monkeypatch):
-    out, epochs = tmp_path / "model.keras", []
-
-    begin = training._Epochs.on_epoch_begin
-
-    def note(self, epoch, logs=None):
-        begin(self, epoch)
-        epochs.append(epoch)
-        if epoch == 1:
+def test_only_the_same_command_goes_on(digits, tmp_path):
+    def found(*flags):
+        """What a killed command left, seen by the next one, which is killed as well."""
+        config = configured(harden, *TINY, f"--output={tmp_path / 'model.keras'}", *flags)
+        with contextlib.suppress(Killed), training.unfinished(config, digits) as folder:
+            before = (folder / "epoch").exists()
+            (folder / "epoch").touch()
             raise Killed
+        return before
 
-    with monkeypatch.context() as context:
-        context.setattr(training._Epochs, "on_epoch_begin", note)
-        for flags in (TINY, [*TINY, "--learning_rate=0.001"]):
-            with pytest.raises(Killed):
-                run(*flags, f"--output={out}")
-    assert epochs == [0, 1, 0, 1]
+    runs = [[], [], ["--overwrite", "--num_examples=7"], ["--learning_rate=0.001"], [], ["--beta=5"], ["--norm=l2"]]
+    assert [found(*flags) for flags in runs] == [False, True, True, False, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +139,7 @@ def test_another_command_starts_anew(run, tmp_path, monkeypatch):
         (["--objective=free", "--overfitting=fall_back"], "fall_back"),
     ],
 )
-def test_flags_that_do_not_go_together(flags, expected, run, tmp_path):
+def test_flags_that_do_not_go_together(flags, expected, tmp_path):
     out = tmp_path / "model.keras"
     with pytest.raises(th.InputError, match=expected) as error:
         run(*TINY, *flags, f"--output={out}")
@@ -162,6 +156,7 @@ def test_a_training_that_diverges_ends_with_one_line(tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_two_workers_write_one_model(tmp_path):
     """As two shells would start them."""
     ports = []
@@ -199,33 +194,37 @@ def test_two_workers_write_one_model(tmp_path):
     assert [path.exists() for path in outs] == [True, False]
 
 
-def test_a_cluster_that_is_not_told(tmp_path):
-    done = run_tool("harden", *TINY, "--strategy=multiworker", f"--output={tmp_path / 'model.keras'}")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "TF_CONFIG" in done.stderr.splitlines()[-1]
+def test_a_cluster_that_is_not_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(th.InputError, match="TF_CONFIG"):
+        run(*TINY, "--strategy=multiworker", f"--output={tmp_path / 'model.keras'}")
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("decay", "warm", "expected"),
     [
-        ([], [1.0, 0.75, 0.25]),
-        (["--warmup_epochs=1"], [0.0, 1.0, 0.5]),
-        (["--decay=linear"], [1.0, 2 / 3, 1 / 3]),
-        (["--decay=linear", "--warmup_epochs=2"], [0.0, 0.5, 1.0]),
+        ("cosine", 0, [1.0, 0.75, 0.25]),
+        ("cosine", 1, [0.0, 1.0, 0.5]),
+        ("linear", 0, [1.0, 2 / 3, 1 / 3]),
+        ("linear", 2, [0.0, 0.5, 1.0]),
     ],
 )
-def test_learning_rate_rises_and_falls(flags, expected, run, tmp_path, monkeypatch):
+def test_learning_rate_rises_and_falls(decay, warm, expected):
     """At the beginning of each of three epochs; along a cosine cos(60 degrees) and cos(120 degrees) are a half."""
-    rates = []
-    begin = training._Epochs.on_epoch_begin
+    rate = learning_rate.schedule(1.0, 10 * warm, 10 * (3 - warm), decay)
+    np.testing.assert_allclose([float(rate(step)) for step in (0, 10, 20)], expected, atol=1e-6)
 
-    def note(self, epoch, logs=None):
-        begin(self, epoch)
-        rates.append(float(self.model.optimizer.learning_rate))
 
-    monkeypatch.setattr(training._Epochs, "on_epoch_begin", note)
-    run(*TINY, "--epochs=3", "--learning_rate=1", *flags, f"--output={tmp_path / 'm.keras'}")
-    np.testing.assert_allclose(rates, expected, atol=1e-6)
+def test_learning_rate_is_that_of_the_flags(digits):
+    config = configured(
+        harden, "--epochs=3", "--learning_rate=1", "--decay=linear", "--warmup_epochs=1", "--rotation=5"
+    )
+    settings = training.settings(config)
+    assert settings.pop("augment") == Affine(rotation=5.0)
+    trainer = th.RobustModel(th.models.build("mlp", (8, 8, 1), 10, 1))
+    training.train(trainer, th.data.take(digits.train, 64), "x", **settings)
+    rate = trainer.optimizer._learning_rate
+    np.testing.assert_allclose([float(rate(step)) for step in range(4)], [0, 1, 0.5, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(("average", "left"), [(0.999, "98%"), (0.6, None), (0.0, None)])

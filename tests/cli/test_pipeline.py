@@ -1,31 +1,40 @@
+"""tfharden-pipeline: one process that does everything, and what a second run repeats."""
+
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
+import shutil
 
 import keras
 import numpy as np
+import pytest
 from ai_edge_litert.interpreter import Interpreter
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from tests._helpers.processes import ROOT, fast, run_tool
+import tfharden as th
+from tests._helpers.processes import fast, run_tool
+from tests._helpers.tools import run_here
+from tfharden.cli import pipeline as tool
+from tfharden.cli.pipeline import Pipeline
+from tfharden.cli.resume import MARKER, Stages
 
 MODELS = [f"{name}.keras" for name in ("baseline", "teacher", "student", "compressed")]
 MODELS += [f"{name}.tflite" for name in ("student_float32", "student_int8", "compressed_int8")]
 
 
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    """A finished run: its folder and the process."""
+    folder = tmp_path_factory.mktemp("pipeline") / "run"
+    return folder, run_tool("pipeline", *fast(folder))
+
+
 def report_of(folder):
     return json.loads((folder / "report" / "report.json").read_text())
-
-
-def without_seconds(report):
-    """What has to be the same for the same seed: all but the time it took and the place it was made in."""
-    text = re.sub(r'"seconds": [0-9.e-]+', "", json.dumps(report["models"]))
-    return re.sub(r'"(path|sha256)": "[^"]*"', "", text)
 
 
 def test_makes_models_files_and_report(pipeline):
@@ -85,44 +94,73 @@ def test_models_and_files_are_attacked_by_their_gradients_and_by_square(pipeline
             assert model["twin"]["logits_exact"] >= 0.999
 
 
-def test_a_second_run_repeats_nothing_and_a_changed_flag_repeats_what_rests_on_it(pipeline):
+def test_a_second_run_repeats_nothing_and_a_changed_flag_repeats_what_rests_on_it(pipeline, capsys, monkeypatch):
     folder, first = pipeline
     before = {name: (folder / name).stat().st_mtime_ns for name in MODELS}
-    again = run_tool("pipeline", *fast(folder))
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count("done before, kept") == 6
-    assert again.stdout == first.stdout
-    more = run_tool("pipeline", *fast(folder), "--queries=25")
-    assert more.stderr.count("done before, kept") == 5
+
+    def evaluated(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(th, "evaluate", evaluated)
+    run_here(tool, *fast(folder))
+    told = capsys.readouterr()
+    assert told.err.count("done before, kept") == 6
+    assert told.out == first.stdout
+    with pytest.raises(Killed):
+        run_here(tool, *fast(folder), "--queries=25")
+    assert capsys.readouterr().err.count("done before, kept") == 5
     assert {name: (folder / name).stat().st_mtime_ns for name in MODELS} == before
-    square = [attack for attack in report_of(folder)["models"][0]["attacks"] if attack["name"] == "square"]
-    assert square[0]["parameters"]["queries"] == 25
 
 
-def test_goes_on_after_a_kill_and_gives_the_same_numbers(pipeline, tmp_path):
-    """Killed after the teacher; the seed then gives what an uninterrupted run gave."""
-    folder = tmp_path / "killed"
-    flags = [*fast(folder), "--queries=25"]
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "tools" / "pipeline.py", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 900
-    while not (folder / "teacher.keras").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (folder / "report").exists()
-    resumed = run_tool("pipeline", *flags)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "train the baseline" in resumed.stderr.split("done before, kept")[0]
-    whole = run_tool("pipeline", *fast(pipeline[0]), "--queries=25")
-    assert whole.returncode == 0
-    assert without_seconds(report_of(folder)) == without_seconds(report_of(pipeline[0]))
+def test_goes_on_after_a_kill_and_makes_the_same_files(pipeline, tmp_path, capsys, monkeypatch):
+    """From what a run leaves that was killed before the student, in another process than that of the whole run."""
+    whole, folder = pipeline[0], tmp_path / "killed"
+    shutil.copytree(whole, folder)
+    for name in MODELS[2:]:
+        (folder / name).unlink()
+    record = json.loads((folder / MARKER).read_text())
+    kept = ("train the baseline", "train the teacher")
+    (folder / MARKER).write_text(json.dumps({name: record[name] for name in kept}))
+    monkeypatch.setattr(Pipeline, "_evaluate", lambda self: None)
+    run_here(tool, *fast(folder))
+    told = capsys.readouterr().err
+    assert told.count("done before, kept") == 2
+    assert "train the student" in told
+    for name in MODELS[2:4]:
+        models = [keras.saving.load_model(place / name).get_weights() for place in (folder, whole)]
+        for one, other in zip(*models, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert [(folder / name).read_bytes() == (whole / name).read_bytes() for name in MODELS[4:]] == [True] * 3
+
+
+def test_a_stage_is_done_again_when_what_it_rests_on_changes(tmp_path):
+    made = []
+
+    def run(settings, *, kill=False):
+        def make():
+            made.append(settings)
+            (tmp_path / "run" / "out").write_text(str(settings))
+            if kill:
+                raise Killed
+
+        stages = Stages(tmp_path / "run")
+        stages.run("stage", settings, ["out"], make)
+
+    with pytest.raises(Killed):
+        run({"epochs": 1}, kill=True)
+    run({"epochs": 1})
+    run({"epochs": 1})
+    assert made == [{"epochs": 1}] * 2
+    run({"epochs": 2})
+    (tmp_path / "run" / "out").write_text("tampered")
+    run({"epochs": 2})
+    (tmp_path / "run" / MARKER).write_text("no record")
+    run({"epochs": 2})
+    assert made[2:] == [{"epochs": 2}] * 3
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    done = run_tool("pipeline", *fast(tmp_path))
-    assert done.returncode == 1
-    assert "holds other things" in done.stderr
+    with pytest.raises(th.InputError, match="holds other things"):
+        run_here(tool, *fast(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -48,6 +48,18 @@ def test_a_pattern_by_hand():
     np.testing.assert_array_equal(pattern_mask(w, 2, 4)[:, 0], [1, 1, 0, 0, 1, 1])
 
 
+def test_a_pattern_of_a_depthwise_kernel_by_hand():
+    """Each output sums over the 3x3 window of its own channel: 2 of the first four places, 2 of the next, the last."""
+    window = np.float32([[9, 1, 8], [2, 3, 7], [6, 4, 5]])
+    expected = [[1, 0, 1], [0, 0, 1], [1, 0, 1]]
+    kernel = np.stack([window, window[::-1, ::-1], -window, 0.1 * window], axis=-1).reshape(3, 3, 2, 2)
+    mask = pattern_mask(tf.constant(kernel), 2, 4, depthwise=True).numpy().reshape(3, 3, 4)
+    for channel in (0, 2, 3):
+        np.testing.assert_array_equal(mask[..., channel], expected)
+    # Turned round, 5 4 6 7 | 3 2 8 1 | 9.
+    np.testing.assert_array_equal(mask[..., 1], [[0, 0, 1], [1, 1, 0], [1, 0, 1]])
+
+
 @pytest.mark.parametrize("trainer", ["plain", "robust", "distilled", "perturbed"])
 def test_sparsity_within_every_trainer(trainer):
     """Rises by the schedule to its end, with averaged weights too, and the model stays what it was."""
@@ -145,6 +157,12 @@ def test_nested_models_and_depthwise_kernels():
     fitted(th.RobustModel(model), pruning, epochs=1)
     assert len(pruning.sparsity()) == 4
     assert list(pruning.sparsity().values()) == pytest.approx([0.5] * 4, abs=0.03)
+    # Of nine places of each channel 2 + 2 + 1 stay, of four input channels 2.
+    fitted(th.RobustModel(model), Pruning(model, pattern="2:4"), epochs=1)
+    for kernel in (inner.get_layer("depthwise").kernel, inner.get_layer("separable").depthwise_kernel):
+        assert (kernel.numpy() != 0).sum(axis=(0, 1)).max() <= 5
+    pointwise = inner.get_layer("separable").pointwise_kernel.numpy()
+    assert (pointwise.reshape(4, 4, -1) != 0).sum(axis=1).max() <= 2
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def calibrated(model):
     return copy
 
 
-@pytest.mark.parametrize("name", th.models.BY_NAME)
+@pytest.mark.parametrize("name", th.models.KNOWN)
 def test_the_file_says_what_the_model_says(name):
     """Integers only, and of most images exactly what LiteRT's reference kernels compute."""
     model = trained(name)

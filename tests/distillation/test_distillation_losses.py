@@ -66,6 +66,15 @@ def test_soft_target_keeps_gradients_of_sure_teachers():
     np.testing.assert_allclose(th.SoftTarget().per_example(teacher, student), [40.0], rtol=1e-6)
 
 
+def test_soft_target_divides_half_precision_in_float32():
+    """Logits of a float16 model are what they are; divided by T in float16 they would be rounded once more."""
+    half = [logits(seed).astype(np.float16) for seed in (0, 1)]
+    expected = th.SoftTarget(3.0).per_example(*(given.astype(np.float32) for given in half))
+    np.testing.assert_array_equal(th.SoftTarget(3.0).per_example(*half), expected)
+    p, q = (log_softmax(given.astype(np.float64) / 3) for given in half)
+    np.testing.assert_allclose(expected, 9 * np.sum(np.exp(p) * (p - q), axis=-1), rtol=1e-4)
+
+
 def test_soft_target_gradient_keeps_its_size_when_temperature_changes():
     """T^2 * (1 / T) * O(1 / T) = O(1): between T = 10 and T = 1000 the size stays, where it would fall 10,000-fold."""
     teacher, student = logits(0), logits(1)

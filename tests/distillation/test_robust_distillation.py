@@ -1,5 +1,7 @@
 """ARD, RSLAD, IAD and AdaAD against the formulas of their papers, in NumPy."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 import tfharden as th
 from tests._helpers.teaching import (
+    CLASSES,
     THREAT,
     assert_identical,
     cnn,
@@ -25,15 +28,15 @@ ATTACK = PGD(THREAT, steps=3)
 OBJECTIVES = {"ard": ARD(), "rslad": RSLAD(), "iad": IAD(), "adaad": AdaAD(0.75)}
 
 
-def made(objective, losses=None, **options):
+def made(objective, losses=None, attack=ATTACK, **options):
     losses = th.SoftTarget(2.0) if losses is None else losses
-    return distiller(cnn(4), cnn(6, seed=1), losses, ATTACK, objective, **options)
+    return distiller(cnn(4), cnn(6, seed=1), losses, attack, objective, **options)
 
 
 def training_examples(trainer, x, y):
     """What the step will be taught on: its random start follows from seed and step."""
     batch = trainer.unpack((tf.constant(x), tf.constant(y)))
-    return trainer.objective.examples(ATTACK, trainer, batch).numpy()
+    return trainer.objective.attacked(trainer, batch).numpy()
 
 
 def soft(teacher, student, temperature=2.0):
@@ -53,15 +56,17 @@ def expected_loss(name, s, t, s_adv, t_adv, y):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_loss_of_a_step_by_hand(name):
-    trainer, (x, y) = made(OBJECTIVES[name], label_weight=0.5), examples()
+@pytest.mark.parametrize("smoothing", [0.0, 0.9])
+def test_loss_of_a_step_by_hand(name, smoothing):
+    objective = dataclasses.replace(OBJECTIVES[name], label_smoothing=smoothing)
+    trainer, (x, y) = made(objective, label_weight=0.5, run_eagerly=True), examples()
     x_adversarial = training_examples(trainer, x, y)
     assert np.abs(x_adversarial - x).max() <= THREAT.epsilon + 1e-6
     assert np.abs(x_adversarial - x).max() > 0.5 * THREAT.epsilon
     s, t, s_adv, t_adv = (
         model(images).numpy() for images in (x, x_adversarial) for model in (trainer.student, trainer.teacher)
     )
-    labels = -log_softmax(s_adv)[np.arange(len(y)), y]
+    labels = -(log_softmax(s_adv) * ((1 - smoothing) * np.eye(CLASSES)[y] + smoothing / CLASSES)).sum(axis=-1)
     expected = expected_loss(name, s, t, s_adv, t_adv, y) + 0.5 * labels
     logs = trainer.train_on_batch(x, y, return_dict=True)
     assert logs["loss"] == pytest.approx(expected.mean(), rel=1e-4)
@@ -96,10 +101,8 @@ def test_the_attack_parts_student_and_teacher(name):
 
 def test_adaad_differentiates_the_teacher_too():
     """One step: the sign of the whole derivative of KL(T(x) || S(x)), which differs from that with a fixed teacher."""
-    trainer, (x, y) = made(AdaAD()), examples()
-    one = PGD(THREAT, steps=1, step_size=0.05)
-    batch = trainer.unpack((tf.constant(x), tf.constant(y)))
-    moved = trainer.objective.examples(one, trainer, batch).numpy() - x
+    trainer, (x, y) = made(AdaAD(), attack=PGD(THREAT, steps=1, step_size=0.05)), examples()
+    moved = training_examples(trainer, x, y) - x
 
     def direction(fixed):
         images = tf.constant(x)
@@ -170,6 +173,24 @@ def test_methods_that_need_an_attack(name):
     with pytest.raises(InputError, match="give the Distiller an attack") as error:
         th.Distiller(cnn(), cnn(), th.SoftTarget(), objective=OBJECTIVES[name])
     assert one_line(error)
+
+
+def test_labels_that_are_smoothed_and_left_out():
+    with pytest.raises(InputError, match=r"label_smoothing=0.9 smooths the labels, which") as error:
+        made(ARD(label_smoothing=0.9))
+    assert one_line(error)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_the_teacher_is_asked(name):
+    """Once about the clean images, even where the attack needs the answers too."""
+    trainer, asked = made(OBJECTIVES[name], run_eagerly=True), []
+    ask = trainer._teacher_outputs
+    trainer._teacher_outputs = lambda images, training: (asked.append(len(images)), ask(images, training))[1]
+    trainer.train_on_batch(*examples())
+    # AdaAD climbs through the teacher: ATTACK's three steps and their evaluation at the end.
+    assert asked == {"ard": [8], "rslad": [8], "iad": [16], "adaad": [8] * (len(asked) - 1) + [16]}[name]
+    assert name != "adaad" or len(asked) in (4, 5)
 
 
 def test_objectives_without_a_teacher():

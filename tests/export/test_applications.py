@@ -1,4 +1,4 @@
-"""A network of keras.applications, softmax, scales and all; benchmarks/exports.py exports three at full width."""
+"""A network of keras.applications, softmax, scales and all; benchmarks.export exports three at full width."""
 
 import keras
 import numpy as np

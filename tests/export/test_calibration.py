@@ -74,14 +74,14 @@ def test_images_without_ranges(bounds, x, match, recipe):
 def test_flat_images_in_colour():
     colours = np.random.default_rng(0).random((8, 1, 1, 3)) * np.ones((8, 8, 8, 3))
     with pytest.raises(InputError, match="of one colour"):
-        calibration.check(colours.astype(np.float32), (0, 1))
+        calibration.check_span(colours.astype(np.float32), (0, 1))
     colours[0, 0, 0, 0] = 1 - colours[0, 0, 0, 0]
-    calibration.check(colours.astype(np.float32), (0, 1))
+    calibration.check_span(colours.astype(np.float32), (0, 1))
 
 
 def test_vectors_are_no_colours():
-    calibration.check(np.random.default_rng(0).random((8, 3), np.float32), (0, 1))
-    calibration.check(np.linspace(0, 1, 8, dtype=np.float32)[:, None], (0, 1))
+    calibration.check_span(np.random.default_rng(0).random((8, 3), np.float32), (0, 1))
+    calibration.check_span(np.linspace(0, 1, 8, dtype=np.float32)[:, None], (0, 1))
 
 
 def test_faint_but_honest_images_pass():
@@ -150,7 +150,7 @@ def test_other_content_on_the_same_scale():
 
 
 def test_ranges_look_into_the_architectures():
-    for name in th.models.BY_NAME:
+    for name in th.models.KNOWN:
         model = classifier(name)
         calibration.check_alike(model, images(), images(seed=1))
         with pytest.raises(InputError, match="the input spans"):

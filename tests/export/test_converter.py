@@ -14,7 +14,7 @@ from tfharden.export import ExportError, converter
 from tfharden.tflite import read
 
 
-@pytest.fixture(params=list(th.models.BY_NAME))
+@pytest.fixture(params=list(th.models.KNOWN))
 def model(request):
     return classifier(request.param)
 

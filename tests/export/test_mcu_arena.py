@@ -39,7 +39,7 @@ def test_outputs_are_those_of_the_bare_interpreter():
 
 
 @needs_micro
-@pytest.mark.parametrize("name", list(models.BY_NAME))
+@pytest.mark.parametrize("name", list(models.KNOWN))
 def test_estimate_is_enough_for_models_of_the_zoo(name):
     found, _ = measure(zoo(name))
     assert found.least <= arena.estimate(zoo(name)) < 10 * found.least
@@ -77,7 +77,7 @@ def test_what_tflite_micro_says_is_told_in_one_line():
 def test_worker_that_ends_badly(monkeypatch, tmp_path, code, told):
     (tmp_path / "worker.py").write_text(code)
     monkeypatch.setattr(arena, "_WORKER", tmp_path / "worker.py")
-    monkeypatch.setattr(arena, "SECONDS", 1 if "sleep" in code else 60)
+    monkeypatch.setattr(arena, "TIMEOUT_SECONDS", 1 if "sleep" in code else 60)
     with pytest.raises(InputError, match=told) as error:
         measure(int8())
     assert str(error.value).isprintable()
@@ -85,7 +85,7 @@ def test_worker_that_ends_badly(monkeypatch, tmp_path, code, told):
 
 @needs_micro
 def test_more_memory_than_any_device_has_is_refused(monkeypatch):
-    monkeypatch.setattr(arena, "MOST_BYTES", 2**10)
+    monkeypatch.setattr(arena, "MAX_BYTES", 2**10)
     big = converted(models.build("cnn", (32, 32, 3), 10, width=8), np.random.default_rng(0).random((4, 32, 32, 3), "f"))
     with pytest.raises(InputError, match="can't run it"):
         measure(big)

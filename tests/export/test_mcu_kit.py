@@ -219,7 +219,7 @@ def renamed(**changes):
         (lambda: converted(two_inputs(), digits().train[0]), "2 inputs and 1 outputs"),
         (lambda: renamed(operators={"CONV_2D": 1, "TILE": 1, "GELU": 2}), "doesn't have the operators GELU, TILE"),
         (lambda: renamed(content=bytes(2**25 + 1)), "more than a microcontroller holds"),
-        (lambda: renamed(input=dataclasses.replace(int8().input, scale=0.0)), "its input has no scale"),
+        (lambda: renamed(input=dataclasses.replace(int8().input, scales=np.zeros(0))), "its input has no scale"),
         (lambda: parse(int8().content[:500], "cut.tflite"), "cut.tflite: "),
         (lambda: "absent.tflite", "can't read absent.tflite"),
     ],

@@ -4,7 +4,7 @@ from tests._helpers.mcu_models import SHARED, zoo
 from tfharden import models
 from tfharden.errors import InputError
 from tfharden.export.mcu.operators import SUPPORTED, method, methods
-from tfharden.tflite import operators, read
+from tfharden.tflite import ops, read
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_method(operator, expected):
 
 
 def test_every_supported_operator_is_one_that_files_may_have():
-    assert set(operators.SIGNATURES) >= SUPPORTED
+    assert set(ops.names()) >= SUPPORTED
     assert len(methods(SUPPORTED)) == len(SUPPORTED)
 
 
-@pytest.mark.parametrize("name", list(models.BY_NAME))
+@pytest.mark.parametrize("name", list(models.KNOWN))
 def test_models_of_the_zoo_have_methods(name):
     file = zoo(name)
     assert len(methods(file.operators)) == len(file.operators)

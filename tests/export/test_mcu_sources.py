@@ -137,7 +137,7 @@ def test_stubs_are_no_library(folder, tmp_path):
     assert "undefined reference" in done.stderr
 
 
-@pytest.mark.parametrize("name", list(models.BY_NAME))
+@pytest.mark.parametrize("name", list(models.KNOWN))
 def test_syntax_of_kits_of_the_zoo(name, tmp_path, monkeypatch):
     monkeypatch.setattr(arena, "PACKAGE", "no_such_package")
     checked(mcu_kit(zoo(name), digits().test[0], tmp_path / "kit").folder)

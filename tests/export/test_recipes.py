@@ -9,7 +9,6 @@ from tests._helpers.exporting import SHAPE, centred, classifier, images, interpr
 from tfharden.errors import InputError
 from tfharden.export import ExportError, converter, recipes
 from tfharden.tflite import parse
-from tfharden.tflite.format import verifier
 
 # Type of input and output, and the element types that a file may hold: INT64 is the biases of int16x8.
 TYPES = {
@@ -126,9 +125,8 @@ def test_softmax_is_seen_through(recipe):
 
 def scales(artifact, opcode):
     """Numbers of scales of the weights of each operator of a kind."""
-    graph = verifier.parse(artifact.file.content).subgraphs[0]
-    weights = [graph.tensors[operator.inputs[1]] for operator in graph.operators if operator.opcode == opcode]
-    return [0 if tensor.quantization.scale is None else len(tensor.quantization.scale) for tensor in weights]
+    operators = artifact.file.graph.operators
+    return [len(operator.inputs[1].scales) for operator in operators if operator.opcode == opcode]
 
 
 @pytest.mark.parametrize("recipe", ["int8", "int8-float", "int16x8"])

@@ -7,7 +7,7 @@ import tfharden as th
 from tests._helpers.robust_examples import SHAPE, linear, one_line
 from tfharden.attacks import FGSM, PGD, DeepFool, MarginPGD
 from tfharden.errors import InputError
-from tfharden.hardening.confidence import Answers, Confidence, confidence, confidence_table
+from tfharden.hardening.confidence_measure import AnswerConfidence, Confidence, confidence, confidence_table
 
 RADIUS = 0.02
 THREAT = th.Linf(RADIUS)
@@ -59,7 +59,7 @@ def test_an_attack_that_exits_early_would_understate(model):
     early = attack(th.classifiers.KerasClassifier(model), x, y)
     logits = model(early.adversarial[early.success]).numpy()
     stopped = (1 / (1 + np.exp(-np.abs(logits[:, 1] - logits[:, 0])))).mean()
-    assert confidence(model, x, y, attack).adversarial.sure_wrong > stopped + 0.01
+    assert confidence(model, x, y, attack).adversarial.wrong_confidence > stopped + 0.01
 
 
 def test_never_wrong_or_never_right(model):
@@ -67,20 +67,20 @@ def test_never_wrong_or_never_right(model):
     y = model(x).numpy().argmax(axis=-1)
     tiny = FGSM(th.Linf(1e-6))
     always, never = confidence(model, x, y, tiny), confidence(model, x, 1 - y, tiny)
-    assert (always.clean.wrong, always.clean.sure_wrong) == (0, None)
-    assert (never.clean.wrong, never.clean.sure_right) == (1, None)
-    assert always.clean.sure_right == pytest.approx(never.clean.sure_wrong)
+    assert (always.clean.wrong, always.clean.wrong_confidence) == (0, None)
+    assert (never.clean.wrong, never.clean.right_confidence) == (1, None)
+    assert always.clean.right_confidence == pytest.approx(never.clean.wrong_confidence)
 
 
 def test_answers_that_are_not_finite(model):
     x, y = examples()
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
-    assert confidence(model, x, y, FGSM(THREAT)).clean == Answers(40, 1.0, None, None)
+    assert confidence(model, x, y, FGSM(THREAT)).clean == AnswerConfidence(40, 1.0, None, None)
 
 
 def test_table():
-    before = Confidence(Answers(100, 0.05, 0.987, 0.61), Answers(100, 1.0, None, 0.972))
-    after = Confidence(Answers(100, 0.08, 0.9, 0.55), Answers(100, 0.315, 0.8, 0.6))
+    before = Confidence(AnswerConfidence(100, 0.05, 0.987, 0.61), AnswerConfidence(100, 1.0, None, 0.972))
+    after = Confidence(AnswerConfidence(100, 0.08, 0.9, 0.55), AnswerConfidence(100, 0.315, 0.8, 0.6))
     assert confidence_table({"before": before, "after": after}).splitlines() == [
         "confidence           images  wrong %  sure where right %  sure where wrong %",
         "before, clean           100      5.0                98.7                61.0",

@@ -135,7 +135,7 @@ def test_overfitting_from_the_first_epoch_on(fall_back):
 
 
 def test_drop(monkeypatch):
-    monkeypatch.setattr(catastrophic_overfitting, "FOOLED", 2.0)
+    monkeypatch.setattr(catastrophic_overfitting, "FOOLED_GAP", 2.0)
     x, y = separable()
     for drop, epochs in ((0.99, 3), (0.2, 2)):
         trainer, watch = make(FGSM(THREAT)), CatastrophicOverfitting(x, y, drop=drop)

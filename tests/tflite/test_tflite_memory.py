@@ -8,7 +8,6 @@ from tests._helpers.hostile_files import file, options
 from tfharden import tflite
 from tfharden.errors import InputError
 from tfharden.tflite import memory, shapes
-from tfharden.tflite.format import verifier
 
 IMAGE, ROW = ((1, 8, 8, 1), np.float32), ((1, 64), np.float32)
 FLAT = ("RESHAPE", "made flat", "out", options("ReshapeOptions"))
@@ -61,25 +60,24 @@ HOSTILE = {
 def test_what_needs_absurd_memory_is_refused_in_one_line(name):
     content, message = HOSTILE[name]
     with pytest.raises(InputError, match=message) as caught:
-        tflite.check(content)
+        tflite.verify(content)
     assert "\n" not in str(caught.value)
 
 
 def test_what_needs_little_is_not():
     for content in (window(3), convolved(16, 2), resized(8, 8, (1, 8, 8, 1))):
-        tflite.check(content)
+        tflite.verify(content)
         tflite.Runtime(tflite.parse(content))
 
 
 def test_memory_is_what_lives_at_one_time_and_patches():
     # 4,096 pixels of 2 MiB of pointers or 32-bit numbers each: 31 * 31 * 8 * 4096, beside input and output.
-    graph = verifier.parse(convolved(64, 1)).subgraphs[0]
-    dims = shapes.infer(graph)
-    assert memory.scratch(graph.operators[0], graph, dims) == 31 * 31 * 8 * 64 * 64
+    graph = tflite.parse(convolved(64, 1)).graph
+    assert memory.scratch(graph.operators[0], shapes.infer(graph)) == 31 * 31 * 8 * 64 * 64
     # 8 pointers to 31 * 31 places of 1 GiB together: 8 * 961 * size^2 < 2^30 up to 373 pixels.
-    tflite.check(convolved(372, 1))
+    tflite.verify(convolved(372, 1))
     with pytest.raises(InputError, match="GiB"):
-        tflite.check(convolved(374, 1))
+        tflite.verify(convolved(374, 1))
 
 
 def shape_of_shape(read):
@@ -101,7 +99,7 @@ def shape_of_shape(read):
 
 
 def test_shapes_made_of_shapes_are_followed_at_every_batch():
-    graph = verifier.parse(shape_of_shape("wanted")).subgraphs[0]
+    graph = tflite.parse(shape_of_shape("wanted")).graph
     assert shapes.infer(graph, 3)[8] == (3, 3, 3, 3, 3, 2)
     memory.check_batch(graph, 3)
     with pytest.raises(InputError, match=r"BROADCAST_TO\) needs 8.0 GiB"):
@@ -121,11 +119,11 @@ def test_shapes_that_come_about_during_a_run_only_are_refused():
     largest = ("ARG_MAX", "in axis", "number", options("ArgMaxOptions", outputType=4))
     content = file(tensors, [largest, ("BROADCAST_TO", "in number", "made", None)], "in", "made")
     with pytest.raises(InputError, match="aren't known before it runs"):
-        tflite.check(content)
+        tflite.verify(content)
 
 
 def _network(name):
-    if name in th.models.BY_NAME:
+    if name in th.models.KNOWN:
         return th.models.build(name, (16, 16, 3), 10, seed=0)
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 3))
@@ -143,16 +141,16 @@ def _network(name):
 @pytest.mark.parametrize("name", ["resnet", "depthwise", "many"])
 def test_shapes_are_those_of_the_interpreter(name, dynamic):
     content = th.export.to_tflite(_network(name), "float32", dynamic_batch=dynamic).file.content
-    graph = verifier.parse(content).subgraphs[0]
+    graph = tflite.parse(content).graph
     interpreter = Interpreter(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
     compared = 0
     for batch in (1, 3) if dynamic else (1,):
-        interpreter.resize_tensor_input(graph.inputs[0], (batch, 16, 16, 3))
+        interpreter.resize_tensor_input(graph.input.index, (batch, 16, 16, 3))
         interpreter.allocate_tensors()
         interpreter.invoke()
         found = shapes.infer(graph, batch)
         for detail in interpreter.get_tensor_details():
-            if detail["index"] in found and graph.tensors[detail["index"]].data is None:
+            if detail["index"] in found and graph.tensors[detail["index"]].stored is None:
                 assert tuple(detail["shape"]) == found[detail["index"]], detail
                 compared += 1
     assert compared > 10

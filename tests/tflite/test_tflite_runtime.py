@@ -5,7 +5,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfharden.errors import InputError
-from tfharden.tflite import KERNELS, Runtime, TensorSpec, read
+from tfharden.tflite import KERNELS, Runtime, read
 
 RESOLVERS = {
     "xnnpack": OpResolverType.AUTO,
@@ -85,7 +85,8 @@ def test_real_files_agree(shared_models):
 
 def with_input(runtime, dtype, scale, zero_point):
     """The same runtime for an input of other quantisation."""
-    spec = TensorSpec("x", (1, 8, 8, 1), np.dtype(dtype), scale, zero_point)
+    quantisation = {"scales": np.array([scale]), "zero_points": np.array([zero_point])}
+    spec = dataclasses.replace(runtime.file.input, element=dtype.upper(), **quantisation)
     runtime._scale, runtime._zero_point = scale, zero_point
     runtime.file = dataclasses.replace(runtime.file, input=spec)
     return runtime

@@ -12,7 +12,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as generated
 
 from tfharden.errors import InputError
-from tfharden.tflite import check
+from tfharden.tflite import verify
 from tfharden.tflite.format import schema, sparsity
 from tfharden.tflite.format.flatbuffer import Table
 
@@ -41,34 +41,34 @@ def test_valid_files_pass(tflite_folder):
     files = sorted(tflite_folder.glob("*.tflite"))
     assert len(files) == 6
     for file in files:
-        check(file.read_bytes())
+        verify(file.read_bytes())
 
 
 def test_files_from_other_hands_pass(shared_models):
     assert shared_models
     for file in shared_models:
-        check(file.read_bytes())
+        verify(file.read_bytes())
 
 
 def test_repacking_alone_changes_no_verdict(content):
-    check(edited(content, lambda model, graph: None))
+    verify(edited(content, lambda model, graph: None))
 
 
 def test_truncated_files_are_refused(content):
     lengths = [0, 1, 4, 7, 8, 9, *range(12, len(content), 37), len(content) - 1]
     for length in lengths:
         with pytest.raises(InputError):
-            check(content[:length])
+            verify(content[:length])
 
 
 def test_random_bytes_are_refused():
     dice = random.Random(0)
     for length in (8, 64, 1000, 100_000):
         with pytest.raises(InputError, match="no TFL3 identifier"):
-            check(dice.randbytes(length))
+            verify(dice.randbytes(length))
         for _ in range(20):
             with pytest.raises(InputError, match=r"damaged|version"):
-                check(struct.pack("<I", 8) + b"TFL3" + dice.randbytes(length))
+                verify(struct.pack("<I", 8) + b"TFL3" + dice.randbytes(length))
 
 
 def test_vectors_of_each_others_elements_take_no_quadratic_time():
@@ -82,7 +82,7 @@ def test_vectors_of_each_others_elements_take_no_quadratic_time():
     vector = struct.pack("<I", count) + b"".join(struct.pack("<I", code_at - (offsets + 4 * i)) for i in range(count))
     code = struct.pack("<4H", 8, 8, 0, 4) + struct.pack("<iI", 8, 4) + struct.pack("<I", count) + bytes(count + 4)
     with pytest.raises(InputError, match="over and over"):
-        check(header + vector + code)
+        verify(header + vector + code)
 
 
 def dense_index(rank):
@@ -156,7 +156,7 @@ EDITS = {
 def test_lies_are_refused_in_one_clear_line(content, name):
     edit, message = EDITS[name]
     with pytest.raises(InputError, match=message) as caught:
-        check(edited(content, edit))
+        verify(edited(content, edit))
     assert "\n" not in str(caught.value)
 
 

@@ -6,36 +6,38 @@ The result is a Keras model; tfharden-export makes the file. What was pruned sta
 clustered, in the steps that follow.
 """
 
-from absl import flags
+import dataclasses
 
-from tfharden.cli import methods, options, runner, schedule, shrinking, strategy, training
-
-FLAGS = flags.FLAGS
-
-
-def define_flags() -> None:
-    """The flags of this tool."""
-    options.define_data()
-    options.define_threat()
-    options.define_training(epochs=10)
-    flags.DEFINE_string("model", None, "Path of the model, a .keras file.", required=True)
-    shrinking.define_flags()
-    methods.define_flags()
-    schedule.define_flags()
-    strategy.define_flags()
-    options.define_output("saved_models/compressed.keras", "Path of the compressed model.")
+from tfharden.cli import choices, config, runner
+from tfharden.cli.checks import check_output
+from tfharden.cli.flag_fields import choice, integer, number, part, string, switch, words
 
 
-def main() -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(config.TrainingToolConfig):
     """What the flags ask for."""
-    options.check_output(FLAGS.output, ".keras")
-    dataset = options.dataset()
-    model = shrinking.shrunk(dataset)
-    print(shrinking.told(model))
-    print(training.told(FLAGS.output, model, dataset))
+
+    model: str = string(None, "Path of the model, a .keras file.", required=True)
+    method: config.ObjectiveConfig = part(config.ObjectiveConfig)
+    sparsity: float = number(0.0, "Share of each kernel's weights that become zero.", most=0.999)
+    pattern: str | None = choice(None, choices.PATTERNS, "Pattern of zeros, instead of --sparsity.")
+    clusters: int = integer(0, "Different values that each kernel is left with; 0 for any.", least=0)
+    initialiser: str = choice("kmeans++", choices.INITIALISERS, "How the first values are found.")
+    quantize: bool = switch("Train in fake int8, for an int8 file.")
+    left_float: tuple[str, ...] = words([], "Layers that --quantize leaves float.")
+    calibration_examples: int = config.calibration_examples()
+    epochs: int = integer(10, "Passes over the training data.", least=1)
+    output: str = string("saved_models/compressed.keras", "Path of the compressed model.")
+
+
+def main(config: Config) -> None:
+    """Compresses, saves and measures."""
+    from tfharden.cli import compression  # noqa: PLC0415 - it imports TensorFlow
+
+    check_output(config.output, overwrite=config.overwrite, suffix=".keras")
+    compression.compress(config)
 
 
 def run() -> None:
     """Entry point."""
-    define_flags()
-    runner.run(main)
+    runner.run(Config, main)

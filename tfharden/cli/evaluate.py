@@ -7,75 +7,77 @@ Files are attacked by the gradients of their twins. Probes stand among the attac
 that they were made from. Killed, the same command goes on: no image is attacked twice.
 """
 
+import dataclasses
 import pathlib
 
-from absl import flags
-
 import tfharden as th
-from tfharden.cli import options, runner
+from tfharden.cli import choices, config, runner
+from tfharden.cli.checks import check_output
+from tfharden.cli.flag_fields import choice, part, string, strings, switch
 from tfharden.cli.progress import Progress
-from tfharden.cli.stages import unfinished
-
-FLAGS = flags.FLAGS
+from tfharden.cli.resume import unfinished
 
 
-def define_flags() -> None:
-    """The flags of this tool."""
-    options.define_data()
-    options.define_threat()
-    options.define_attacks(probes=th.evaluation.PROBES)
-    flags.DEFINE_multi_string("model", None, "A .keras or .tflite file; may be given several times.", required=True)
-    flags.DEFINE_string(
-        "surrogate",
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What the flags ask for."""
+
+    data: config.DataConfig = part(config.DataConfig)
+    threat: config.ThreatConfig = part(config.ThreatConfig)
+    attack: config.AttackAndProbeConfig = part(config.AttackAndProbeConfig)
+    model: tuple[str, ...] = strings("A .keras or .tflite file; may be given several times.", required=True)
+    surrogate: str | None = string(
         None,
         "A .keras file whose adversarial examples those models get that give no gradients; the last --model that does "
         "if none.",
     )
-    flags.DEFINE_string(
-        "source",
+    source: str | None = string(
         None,
         "A .keras or .tflite file that the models were made from: how each falls beside it, and what fools it alone.",
     )
-    flags.DEFINE_string("transfer", None, "Attack whose examples are tried on every other model; none by default.")
-    flags.register_validator(
-        "transfer", lambda name: name is None or th.attacks.is_known(name), f"known are {th.attacks.KNOWN}"
+    transfer: str | None = string(
+        None,
+        "Attack whose examples are tried on every other model; none by default.",
+        lambda name: name is None or choices.is_attack(name),
+        f"known are {choices.KNOWN_ATTACKS}",
     )
-    flags.DEFINE_enum("kernels", "xnnpack", list(th.tflite.KERNELS), "Kernels that run .tflite files.")
-    options.define_tensorboard()
-    flags.DEFINE_string("output_dir", "saved_models/report", "Folder of the report.")
-    options.define_overwrite()
+    kernels: str = choice("xnnpack", choices.KERNELS, "Kernels that run .tflite files.")
+    tensorboard_dir: str | None = config.tensorboard_dir()
+    output_dir: str = string("saved_models/report", "Folder of the report.")
+    overwrite: bool = switch("Replace what stands at the output.")
 
 
-def main() -> None:
-    """What the flags ask for."""
-    options.check_output(pathlib.Path(FLAGS.output_dir) / "report.json")
-    options.check_tensorboard()
-    threat = options.threat()
-    models = [th.as_classifier(path, threat.bounds, kernels=FLAGS.kernels) for path in FLAGS.model]
-    dataset = options.dataset()
-    with unfinished(FLAGS.output_dir) as checkpoint, Progress("evaluate") as progress:
+def main(config: Config) -> None:
+    """Evaluates, and writes the report."""
+    output = pathlib.Path(config.output_dir)
+    check_output(output / "report.json", overwrite=config.overwrite)
+    if config.tensorboard_dir:
+        th.evaluation.check_tensorboard()
+    threat = config.threat.within(config.data.input_range)
+    models = [th.as_classifier(path, threat.bounds, kernels=config.kernels) for path in config.model]
+    dataset = config.data.load()
+    with unfinished(output) as checkpoint, Progress("evaluate") as progress:
         report = th.evaluate(
             models,
-            options.test_examples(dataset),
+            config.data.test_examples(dataset),
             threat,
-            options.chosen_attacks(dataset),
-            transfer=FLAGS.transfer and options.attack(FLAGS.transfer, dataset),
-            probes=[name for name in FLAGS.attacks if name in th.evaluation.PROBES],
-            surrogate=FLAGS.surrogate,
-            source=FLAGS.source,
-            data_name=FLAGS.dataset,
-            seed=FLAGS.seed,
+            config.attack.build_all(threat, config.data, dataset),
+            transfer=config.transfer and config.attack.build(config.transfer, threat, config.data, dataset),
+            probes=config.attack.probes,
+            surrogate=config.surrogate,
+            source=config.source,
+            data_name=config.data.dataset,
+            seed=config.data.seed,
             checkpoints=checkpoint,
             progress=progress.part,
         )
-        report.save(FLAGS.output_dir)
-    if FLAGS.tensorboard_dir:
-        th.evaluation.write_tensorboard(report, FLAGS.tensorboard_dir)
+        report.save(output)
+    if config.tensorboard_dir:
+        th.evaluation.write_tensorboard(report, config.tensorboard_dir)
     print(report.table())
-    print(f"\nreport: {pathlib.Path(FLAGS.output_dir) / 'report.html'}")
+    print(f"\nreport: {output / 'report.html'}")
 
 
 def run() -> None:
     """Entry point."""
-    define_flags()
-    runner.run(main)
+    runner.run(Config, main)

@@ -5,29 +5,30 @@ tfharden-mcu --model=saved_models/student_int8.tflite --output_dir=saved_models/
 With the extra tfharden[micro], the arena is measured, and tflite-micro runs the images beside LiteRT.
 """
 
-from absl import flags
+import dataclasses
 
 import tfharden as th
-from tfharden.cli import options, runner
+from tfharden.cli import config, runner
+from tfharden.cli.flag_fields import part, string, switch
 from tfharden.cli.progress import Progress
 
-FLAGS = flags.FLAGS
 
-
-def define_flags() -> None:
-    """The flags of this tool."""
-    options.define_data()
-    flags.DEFINE_string("model", None, "A .tflite file, integers throughout.", required=True)
-    flags.DEFINE_string("output_dir", "saved_models/mcu_kit", "Folder of the kit, new or empty.")
-    options.define_overwrite()
-
-
-def main() -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
     """What the flags ask for."""
-    dataset = options.dataset()
+
+    data: config.DataConfig = part(config.DataConfig)
+    model: str = string(None, "A .tflite file, integers throughout.", required=True)
+    output_dir: str = string("saved_models/mcu_kit", "Folder of the kit, new or empty.")
+    overwrite: bool = switch("Replace what stands at the output.")
+
+
+def main(config: Config) -> None:
+    """Makes the kit, and prints what it takes."""
+    dataset = config.data.load()
     with Progress("mcu kit") as progress:
-        images, _ = options.test_examples(dataset)
-        kit = th.export.mcu_kit(FLAGS.model, images, FLAGS.output_dir, overwrite=FLAGS.overwrite)
+        images, _ = config.data.test_examples(dataset)
+        kit = th.export.mcu_kit(config.model, images, config.output_dir, overwrite=config.overwrite)
         progress(1.0)
     print(f"{kit.folder}: reserves an arena of {kit.arena_bytes / 1024:.0f} KB")
     if kit.arena and kit.agreement:
@@ -40,5 +41,4 @@ def main() -> None:
 
 def run() -> None:
     """Entry point."""
-    define_flags()
-    runner.run(main)
+    runner.run(Config, main)

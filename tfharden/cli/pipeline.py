@@ -14,20 +14,18 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from absl import flags
-
 import tfharden as th
-from tfharden.cli import options, runner, training
-from tfharden.cli.export import calibration, define_calibration
+from tfharden.cli import config, runner
+from tfharden.cli.export import calibration
+from tfharden.cli.flag_fields import integer, number, part, string, switch
 from tfharden.cli.progress import Progress
-from tfharden.cli.stages import Stages, unfinished
+from tfharden.cli.resume import Stages, unfinished
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
-FLAGS = flags.FLAGS
-# What the report tells beside accuracy under attack.
+# Probes of the report.
 PROBES = ("curve", "confidence")
 
 # Learning rates that suit Adam with a cosine schedule on the small reference models.
@@ -37,27 +35,33 @@ ARCHITECTURE, FEATURE = "cnn", "conv3"
 FILES = (("student", "float32"), ("student", "int8"), ("compressed", "int8"))
 
 
-def define_flags() -> None:
-    """The flags of this tool."""
-    options.define_data()
-    options.define_threat()
-    options.define_attacks()
-    flags.DEFINE_integer("batch_size", 64, "Images a training step.", lower_bound=1)
-    flags.DEFINE_integer("attack_steps", 7, "PGD steps that make a training example.", lower_bound=1)
-    for name, width in (("baseline", 48), ("teacher", 48), ("student", 16)):
-        flags.DEFINE_integer(f"{name}_width", width, f"Channels of the {name}'s first stage.", lower_bound=1)
-    for name, epochs in (("baseline", 15), ("teacher", 40), ("student", 80), ("compressed", 25)):
-        flags.DEFINE_integer(f"{name}_epochs", epochs, f"Passes over the training data for the {name}.", lower_bound=1)
-    options.define_number("feature_weight", 5.0, "Weight of the features in distillation; soft targets weigh 1.")
-    define_calibration()
-    flags.DEFINE_string("output_dir", "saved_models/pipeline", "Folder of models, files and report.")
-    options.define_overwrite()
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """What the flags ask for."""
+
+    data: config.DataConfig = part(config.DataConfig)
+    threat: config.ThreatConfig = part(config.ThreatConfig)
+    attack: config.AttackConfig = part(config.AttackConfig)
+    batch_size: int = integer(64, "Images a training step.", least=1)
+    attack_steps: int = integer(7, "PGD steps that make a training example.", least=1)
+    baseline_width: int = integer(48, "Channels of the baseline's first stage.", least=1)
+    teacher_width: int = integer(48, "Channels of the teacher's first stage.", least=1)
+    student_width: int = integer(16, "Channels of the student's first stage.", least=1)
+    baseline_epochs: int = integer(15, "Passes over the training data for the baseline.", least=1)
+    teacher_epochs: int = integer(40, "Passes over the training data for the teacher.", least=1)
+    student_epochs: int = integer(80, "Passes over the training data for the student.", least=1)
+    compressed_epochs: int = integer(25, "Passes over the training data for the compressed.", least=1)
+    feature_weight: float = number(5.0, "Weight of the features in distillation; soft targets weigh 1.")
+    calibration_examples: int = config.calibration_examples()
+    output_dir: str = string("saved_models/pipeline", "Folder of models, files and report.")
+    overwrite: bool = switch("Replace what stands at the output.")
 
 
 @dataclasses.dataclass
 class Pipeline:
     """The stages, on one dataset, in one folder."""
 
+    config: Config
     dataset: th.data.Dataset
     threat: th.Threat
     attacks: list[th.attacks.Attack]
@@ -65,19 +69,22 @@ class Pipeline:
 
     def run(self) -> None:
         """All stages, each unless it is done."""
-        attack = th.attacks.PGD(self.threat, steps=FLAGS.attack_steps)
+        attack = th.attacks.PGD(self.threat, steps=self.config.attack_steps)
         shared = {
             "data": th.data.sha256(self.dataset.train),
-            "seed": FLAGS.seed,
-            "batch_size": FLAGS.batch_size,
+            "seed": self.config.data.seed,
+            "batch_size": self.config.batch_size,
             "attack": attack.parameters(),
         }
-        hardened = functools.partial(th.RobustModel, attack=attack, seed=FLAGS.seed)
+        hardened = functools.partial(th.RobustModel, attack=attack, seed=self.config.data.seed)
         self._train("baseline", NATURAL_RATE, shared, lambda: th.RobustModel(self._built("baseline"), None))
         self._train("teacher", TEACHER_RATE, shared, lambda: hardened(self._built("teacher")))
-        learned = shared | {"teacher": self.stages.digest("teacher.keras"), "feature_weight": FLAGS.feature_weight}
-        soft, feature = th.SoftTarget(), th.Feature(FEATURE, FEATURE, weight=FLAGS.feature_weight)
-        taught = functools.partial(th.Distiller, attack=attack, seed=FLAGS.seed)
+        learned = shared | {
+            "teacher": self.stages.digest("teacher.keras"),
+            "feature_weight": self.config.feature_weight,
+        }
+        soft, feature = th.SoftTarget(), th.Feature(FEATURE, FEATURE, weight=self.config.feature_weight)
+        taught = functools.partial(th.Distiller, attack=attack, seed=self.config.data.seed)
         self._train(
             "student",
             STUDENT_RATE,
@@ -85,7 +92,7 @@ class Pipeline:
             lambda: taught(self._built("student"), self._load("teacher"), [soft, feature]),
         )
         # Soft targets alone: a feature's projection would have to be learned again, and disturb what was learned.
-        calibrated = {"student": self.stages.digest("student.keras"), "examples": FLAGS.calibration_examples}
+        calibrated = {"student": self.stages.digest("student.keras"), "examples": self.config.calibration_examples}
         self._train(
             "compressed",
             COMPRESSED_RATE,
@@ -101,7 +108,9 @@ class Pipeline:
     def _built(self, name: str) -> keras.Model:
         """Seeded here, so that a stage gives the same whether or not others ran before it in this process."""
         shape, classes = self.dataset.input_shape, self.dataset.num_classes
-        return th.models.build(ARCHITECTURE, shape, classes, FLAGS[f"{name}_width"].value, seed=FLAGS.seed)
+        return th.models.build(
+            ARCHITECTURE, shape, classes, getattr(self.config, f"{name}_width"), seed=self.config.data.seed
+        )
 
     def _quantized(self) -> keras.Model:
         """The student in fake int8, its ranges measured."""
@@ -111,13 +120,19 @@ class Pipeline:
         return quantized
 
     def _calibration(self, model: keras.Model) -> np.ndarray:
-        return calibration(model, self.dataset, self.threat, FLAGS.calibration_examples, FLAGS.seed)
+        return calibration(model, self.dataset, self.threat, self.config.calibration_examples, self.config.data.seed)
 
     def _train(self, name: str, rate: float, settings: dict, trainer: Callable[[], th.RobustModel]) -> None:
-        budget = {"epochs": FLAGS[f"{name}_epochs"].value, "batch_size": FLAGS.batch_size, "learning_rate": rate}
-        width = {"width": FLAGS[f"{name}_width"].value} if f"{name}_width" in FLAGS else {}
+        budget = {
+            "epochs": getattr(self.config, f"{name}_epochs"),
+            "batch_size": self.config.batch_size,
+            "learning_rate": rate,
+        }
+        width = {"width": getattr(self.config, f"{name}_width")} if hasattr(self.config, f"{name}_width") else {}
 
         def make() -> None:
+            from tfharden.cli import training  # noqa: PLC0415 - it imports TensorFlow
+
             made = trainer()
             training.train(made, self.dataset.train, f"train the {name}", **budget)
             training.save_model(made.model, self.stages.folder / f"{name}.keras")
@@ -137,11 +152,11 @@ class Pipeline:
                     progress(done / len(FILES), f"{file} agrees on {artifact.agreement:.1%}")
 
         models = {name: self.stages.digest(f"{name}.keras") for name, _ in FILES}
-        described = settings | {"models": models, "calibration_examples": FLAGS.calibration_examples}
+        described = settings | {"models": models, "calibration_examples": self.config.calibration_examples}
         self.stages.run("export", described, names, make)
 
     def _evaluate(self) -> None:
-        examples = options.test_examples(self.dataset)
+        examples = self.config.data.test_examples(self.dataset)
         names = [f"{name}.keras" for name in ("baseline", "teacher", "student", "compressed")]
         names += [f"{model}_{recipe}.tflite" for model, recipe in FILES]
 
@@ -154,7 +169,7 @@ class Pipeline:
                     self.attacks,
                     probes=PROBES,
                     data_name=self.dataset.name,
-                    seed=FLAGS.seed,
+                    seed=self.config.data.seed,
                     checkpoints=checkpoint,
                     progress=progress.part,
                 )
@@ -170,13 +185,13 @@ class Pipeline:
         self.stages.run("evaluate", described, outputs, make)
 
 
-def main() -> None:
-    """What the flags ask for."""
-    threat, dataset = options.threat(), options.dataset()
-    attacks = options.chosen_attacks(dataset)
-    options.test_examples(dataset)
-    folder = pathlib.Path(FLAGS.output_dir)
-    Pipeline(dataset, threat, attacks, Stages(folder, FLAGS.overwrite)).run()
+def main(config: Config) -> None:
+    """Runs the stages that are not done yet, and prints the report's table."""
+    threat, dataset = config.threat.within(config.data.input_range), config.data.load()
+    attacks = config.attack.build_all(threat, config.data, dataset)
+    config.data.test_examples(dataset)
+    folder = pathlib.Path(config.output_dir)
+    Pipeline(config, dataset, threat, attacks, Stages(folder, config.overwrite)).run()
     report = folder / "report" / "report.json"
     print(th.Report(json.loads(report.read_text(encoding="utf-8"))).table())
     print(f"\nreport: {report.with_suffix('.html')}")
@@ -184,5 +199,4 @@ def main() -> None:
 
 def run() -> None:
     """Entry point."""
-    define_flags()
-    runner.run(main)
+    runner.run(Config, main)

@@ -1,4 +1,4 @@
-"""One line on stderr that shows how far a piece of work has come and how long it took."""
+"""Progress of work, as one line on stderr: how far it has come and how long it took."""
 
 import sys
 import time
@@ -20,6 +20,7 @@ class Progress:
 
     def __init__(self, label: str) -> None:
         self._live = sys.stderr.isatty()
+        self._note, self._drawn = "", 0.0
         self._start(label)
 
     def __enter__(self) -> Self:

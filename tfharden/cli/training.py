@@ -1,6 +1,7 @@
-"""What the tools that train share: the schedule, resuming, the saved model, a word on how good it is."""
+"""Training of the tools: learning rate, resuming, the saved model, a word on how good it is."""
 
 import contextlib
+import dataclasses
 import pathlib
 import tempfile
 import warnings
@@ -9,19 +10,19 @@ from typing import Any
 
 import keras
 import numpy as np
-from absl import flags
 
 import tfharden as th
-from tfharden import _io, data
-from tfharden.cli import options, schedule, strategy
+from tfharden import _io
+from tfharden.cli.checks import check_fit
+from tfharden.cli.config import COSINE, MULTIWORKER, TrainingConfig, TrainingToolConfig
+from tfharden.cli.learning_rate import schedule
 from tfharden.cli.progress import Progress
-from tfharden.cli.stages import resumable
-from tfharden.data.examples import Examples
+from tfharden.cli.resume import resumable
 from tfharden.errors import TrainingWarning
 from tfharden.hardening.augmentation import Affine
 from tfharden.hardening.input_pipeline import shuffled
 
-FLAGS = flags.FLAGS
+SCHEDULE = ("warmup_epochs", "decay", "average")
 # Averaged weights that hold more than this of the first ones are worse than those of the last step.
 REMEMBERED = 0.01
 # Images that validation takes at a time.
@@ -37,9 +38,9 @@ def train(
     batch_size: int,
     learning_rate: float,
     warmup_epochs: float = 0.0,
-    decay: str = schedule.COSINE,
+    decay: str = COSINE,
     average: float = 0.0,
-    held_out: Examples | None = None,
+    held_out: th.data.Examples | None = None,
     augment: Affine | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int = 0,
@@ -67,7 +68,7 @@ def train(
     an_epoch = -(-count // batch_size) * updates
     rising = round(warmup_epochs * an_epoch)
     falling = max(epochs * an_epoch - rising, 1)
-    rate = schedule.rate(learning_rate, rising, falling, decay)
+    rate = schedule(learning_rate, rising, falling, decay)
     _warn_of_memory(average, epochs * an_epoch)
     optimizer = keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or None)
     trainer.compile(optimizer, metrics=["accuracy"])
@@ -90,30 +91,83 @@ def save_model(model: keras.Model, path: _io.Path) -> None:
         model.save(beside)
 
 
-def told(path: _io.Path, model: keras.Model, source: data.Dataset) -> str:
+def told(config: TrainingToolConfig, model: keras.Model, dataset: th.data.Dataset) -> str:
     """How good the model is, and the command that tells more."""
-    x, y = options.test_examples(source)
-    accuracy = (th.KerasClassifier(model, bounds=source.bounds).predict(x) == y).mean()
+    x, y = config.data.test_examples(dataset)
+    accuracy = (th.KerasClassifier(model, bounds=dataset.bounds).predict(x) == y).mean()
+    path, epsilon = config.output, config.threat.epsilon
     return (
         f"{path}: {model.count_params()} parameters, clean accuracy {accuracy:.1%} on {len(y)} test images\n"
-        f"robust accuracy: tfharden-evaluate --model={path} --dataset={source.name} --epsilon={FLAGS.epsilon:g}"
+        f"robust accuracy: tfharden-evaluate --model={path} --dataset={dataset.name} --epsilon={epsilon:g}"
     )
 
 
 @contextlib.contextmanager
-def unfinished(output: _io.Path, source: data.Dataset) -> Iterator[pathlib.Path]:
+def unfinished(config: TrainingToolConfig, dataset: th.data.Dataset) -> Iterator[pathlib.Path]:
     """Yields a folder beside the output in the making, with which the same command goes on after a kill.
 
     Several workers start anew: stopped in different epochs they could not go on together.
     """
-    if FLAGS.strategy == strategy.MULTIWORKER:
+    if config.training.strategy == MULTIWORKER:
         with tempfile.TemporaryDirectory() as folder:
             yield pathlib.Path(folder)
         return
-    ignored = {"overwrite", "num_examples"}
-    settings = {name: value for name, value in FLAGS.flag_values_dict().items() if name not in ignored}
-    with resumable(f"{output}.unfinished", settings | {"data": data.sha256(source.train)}) as folder:
+    settings = dataclasses.asdict(config)
+    del settings["overwrite"], settings["data"]["num_examples"]
+    with resumable(f"{config.output}.unfinished", settings | {"sha256": th.data.sha256(dataset.train)}) as folder:
         yield folder
+
+
+def settings(config: TrainingToolConfig) -> dict[str, Any]:
+    """The arguments of `train` that the configuration holds."""
+    shared = {name: getattr(config.training, name) for name in ("batch_size", "learning_rate", *SCHEDULE)}
+    return shared | {"epochs": config.epochs, "seed": config.data.seed, "augment": augmentation(config.training)}
+
+
+def trainer_settings(config: TrainingToolConfig, count: int) -> dict[str, Any]:
+    """The arguments that every trainer takes, for `count` training images."""
+    gamma, batch = config.training.weight_perturbation, min(config.training.batch_size, count)
+    return {
+        "weight_perturbation": th.WeightPerturbation(gamma) if gamma else None,
+        "ramp_steps": round(config.training.ramp_epochs * -(-count // batch)),
+        "seed": config.data.seed,
+    }
+
+
+def augmentation(config: TrainingConfig) -> Affine | None:
+    """What moves training images, if anything does."""
+    if not config.moves_images:
+        return None
+    return Affine(config.rotation, config.zoom, config.shear, config.shift, contrast=config.contrast)
+
+
+def split(examples: th.data.Examples, count: int, seed: int) -> tuple[th.data.Examples, th.data.Examples | None]:
+    """Images to train on, and `count` that are left aside, drawn by the seed; None for 0.
+
+    Raises:
+        InputError: none is left to train on.
+    """
+    if not count:
+        return examples, None
+    x, y = examples
+    if count >= len(y):
+        raise th.InputError(f"--held_out={count} leaves none of the {len(y)} training images to train on")
+    order = np.random.default_rng(seed).permutation(len(y))
+    aside, rest = order[:count], order[count:]
+    return (x[rest], y[rest]), (x[aside], y[aside])
+
+
+def new_or_loaded_model(name: str, width: int | None, dataset: th.data.Dataset) -> keras.Model:
+    """The model of --model and --width, for the dataset's images and classes.
+
+    Raises:
+        InputError: a .keras file that can't be loaded, or whose shapes don't fit the dataset.
+    """
+    if name in th.models.KNOWN:
+        return th.models.build(name, dataset.input_shape, dataset.num_classes, width)
+    model = th.load_model(name)
+    check_fit(model, dataset)
+    return model
 
 
 def backup(folder: pathlib.Path) -> keras.callbacks.Callback:

@@ -1,4 +1,4 @@
-"""The kernels of a model, which is what pruning and clustering work on."""
+"""Kernels of a model, which pruning and clustering work on."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from keras import layers
 
 from tfharden.errors import InputError
 
-# Where layers keep them; their last axis counts the outputs, but for a depthwise kernel's.
-NAMES = ("kernel", "depthwise_kernel", "pointwise_kernel")
-KINDS = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+# Attributes of layers that hold kernels; their last axis counts the outputs, but for a depthwise kernel's.
+ATTRIBUTES = ("kernel", "depthwise_kernel", "pointwise_kernel")
+LAYERS = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 
 
 def kernels(model: keras.Model, only: Sequence[str] = ()) -> dict[str, keras.Variable]:
@@ -22,7 +22,7 @@ def kernels(model: keras.Model, only: Sequence[str] = ()) -> dict[str, keras.Var
     Raises:
         InputError: a name that no such layer has, a model without kernels.
     """
-    found = [layer for layer in model._flatten_layers() if isinstance(layer, KINDS)]
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, LAYERS)]
     missing = set(only) - {layer.name for layer in found}
     if missing:
         known = ", ".join(layer.name for layer in found)
@@ -30,5 +30,13 @@ def kernels(model: keras.Model, only: Sequence[str] = ()) -> dict[str, keras.Var
     chosen = [layer for layer in found if not only or layer.name in only]
     if not chosen:
         raise InputError(f"{model.name} has no kernel to compress: no convolution and no dense layer")
-    named = [(layer, name) for layer in chosen for name in NAMES if hasattr(layer, name)]
+    named = [(layer, name) for layer in chosen for name in ATTRIBUTES if hasattr(layer, name)]
     return {getattr(layer, name).path: getattr(layer, name) for layer, name in named}
+
+
+def depthwise_paths(model: keras.Model) -> frozenset[str]:
+    """Paths of the kernels `[height, width, inputs, multiplier]`, whose outputs sum over height and width alone."""
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, LAYERS)]
+    kept = [layer.kernel for layer in found if isinstance(layer, layers.DepthwiseConv2D)]
+    kept += [layer.depthwise_kernel for layer in found if isinstance(layer, layers.SeparableConv2D)]
+    return frozenset(kernel.path for kernel in kept)

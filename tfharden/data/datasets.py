@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import hashlib
+import importlib.metadata
 import math
 import pathlib
 import zlib
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
+from tfharden._registry import Registry
 from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 
@@ -19,8 +21,14 @@ DEBIAN_FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")
 DIGITS_TEST_IMAGES = 400
 NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
-# The four arrays, and the pixel value that stands for white; None if the images are scaled already.
+# Entry points of this group, each named after a dataset, are loaders that other packages bring.
+ENTRY_POINT_GROUP = "tfharden.datasets"
+
+# x_train, y_train, x_test, y_test, and the pixel value that stands for white; None if the images are scaled already.
 Source = tuple[tuple[np.ndarray, ...], int | None]
+# Images and labels to train on, and those to test on.
+Split = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Loader = Callable[[int], Split]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +52,14 @@ class Dataset:
     def __iter__(self) -> Iterator[Examples]:
         return iter((self.train, self.test))
 
+    def __repr__(self) -> str:
+        """Name, sizes, shape, classes and range."""
+        low, high = self.bounds
+        return (
+            f"<Dataset {self.name}: {len(self.train[1])} training and {len(self.test[1])} test images of "
+            f"{'x'.join(map(str, self.input_shape))} in [{low:g}, {high:g}], {self.num_classes} classes>"
+        )
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one image."""
@@ -62,7 +78,7 @@ def load(name: str, bounds: tuple[float, float] = (0.0, 1.0), seed: int = 0) -> 
         name: "digits" (scikit-learn's 1,797 scans of 8x8, of which 400, the same share of every class, are for
             testing), "mnist", "fashion_mnist", "cifar10" (Keras' cache or its download), or "npz:PATH" of an archive
             with x_train, y_train, x_test and y_test, whose integer images are scaled and whose float images are taken
-            as they are.
+            as they are, or the name of a dataset of your own (see `register`).
         bounds: range that the model takes.
         seed: of the split, where the dataset brings none.
 
@@ -74,7 +90,7 @@ def load(name: str, bounds: tuple[float, float] = (0.0, 1.0), seed: int = 0) -> 
     elif name in _LOADERS:
         arrays, top = _LOADERS[name](seed)
     else:
-        raise InputError(f"unknown dataset {name!r}: known are {', '.join(NAMES)}")
+        arrays, top = _own(name, seed)
     x_train, y_train, x_test, y_test = arrays
     shape = _with_channels(x_train).shape[1:]
     for y in (y_train, y_test):
@@ -93,6 +109,51 @@ def load(name: str, bounds: tuple[float, float] = (0.0, 1.0), seed: int = 0) -> 
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     return Dataset(name, train, test, (float(bounds[0]), float(bounds[1])))
+
+
+_OWN: Registry[Loader] = Registry("dataset")
+
+
+def register(name: str) -> Callable[[Loader], Loader]:
+    """Decorator for a loader of a dataset of your own, which `load` and `--dataset` then find by this name.
+
+    The loader takes a seed, for a split or a subset of its own, and returns `(x_train, y_train), (x_test, y_test)` as
+    Keras' datasets do. Images are `[n, height, width]` or `[n, height, width, channels]`: uint8 or uint16 are scaled
+    from their whole range to the bounds, floats are taken as they are. Labels are class numbers from 0 up.
+
+    The command line finds loaders that an installed package names in its entry points, in the group
+    `tfharden.datasets`: `[project.entry-points."tfharden.datasets"]`, `squares = "my_package:load_squares"`.
+
+    Raises:
+        InputError: the name is taken.
+
+    Example:
+        @th.data.register("squares")
+        def load_squares(seed):
+            return (x_train, y_train), (x_test, y_test)
+
+        th.data.load("squares")
+    """
+    if name in _LOADERS or name.startswith("npz:"):
+        raise InputError(f"there is a dataset {name!r} already: choose another name")
+    return _OWN.register(name)
+
+
+def _own(name: str, seed: int) -> Source:
+    """The arrays of a dataset that was registered, or that an entry point names."""
+    if name in _OWN:
+        loader = _OWN[name]
+    else:
+        points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP, name=name)
+        if not points:
+            raise InputError(f"unknown dataset {name!r}: known are {', '.join([*NAMES, *_OWN])}")
+        loader = next(iter(points)).load()
+    split = loader(seed)
+    try:
+        (x_train, y_train), (x_test, y_test) = split
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: its loader has to return (x_train, y_train), (x_test, y_test): {error}") from error
+    return _checked(name, tuple(map(np.asarray, (x_train, y_train, x_test, y_test))))
 
 
 def sha256(examples: Examples) -> str:
@@ -177,16 +238,24 @@ def _read_npz(path: pathlib.Path) -> Source:
         raise InputError(f"{path}: not a readable .npz archive of plain arrays: {reason}") from error
     if missing:
         raise InputError(f"{path}: has no {', '.join(missing)}; it needs {', '.join(NPZ_ARRAYS)}")
+    return _checked(str(path), arrays)
+
+
+def _checked(origin: str, arrays: tuple[np.ndarray, ...]) -> Source:
+    """The arrays, once types and shapes are known to be those of images and labels."""
     for name, array in zip(NPZ_ARRAYS, arrays, strict=True):
         if not array.size:
-            raise InputError(f"{path}: the dataset is empty: {name} holds nothing")
+            raise InputError(f"{origin}: the dataset is empty: {name} holds nothing")
         if array.dtype.kind not in "fiub" or (name.startswith("x") and array.ndim not in (3, 4)):
             raise InputError(
-                f"{path}: {name} is {array.dtype} {array.shape}: expected numbers, images [n, height, width, channels]"
+                f"{origin}: {name} is {array.dtype} {array.shape}: expected numbers, "
+                f"images [n, height, width, channels]"
             )
     kinds = {arrays[0].dtype, arrays[2].dtype}
     if len(kinds) > 1 or not kinds <= {np.dtype(kind) for kind in ("u1", "u2", "f2", "f4", "f8")}:
-        raise InputError(f"{path}: images are {', '.join(map(str, kinds))}: give uint8, uint16 or floats, one of them")
+        raise InputError(
+            f"{origin}: images are {', '.join(map(str, kinds))}: give uint8, uint16 or floats, one of them"
+        )
     return arrays, int(np.iinfo(arrays[0].dtype).max) if arrays[0].dtype.kind == "u" else None
 
 

@@ -1,6 +1,7 @@
-"""Small students of large teachers."""
+"""Distillation: small students of large teachers."""
 
-from tfharden.distillation import objectives
+from tfharden._deprecation import renamed_names
+from tfharden.distillation import losses, objectives
 from tfharden.distillation.distiller import Distiller
 from tfharden.distillation.losses import (
     AttentionTransfer,
@@ -11,9 +12,11 @@ from tfharden.distillation.losses import (
     SimilarityPreserving,
     SoftTarget,
 )
+from tfharden.distillation.teacher_transfer import Transferability, transferability
 from tfharden.distillation.teachers import LabelMap, ensemble
 from tfharden.distillation.teachers.cached import CachedTeacher
-from tfharden.distillation.transferability import Transferability, transferability
+
+__getattr__ = renamed_names(__name__, {"Taught": "CachedTeacher"}, globals())
 
 __all__ = [
     "AttentionTransfer",
@@ -28,6 +31,7 @@ __all__ = [
     "SoftTarget",
     "Transferability",
     "ensemble",
+    "losses",
     "objectives",
     "transferability",
 ]

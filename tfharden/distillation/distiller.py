@@ -1,24 +1,24 @@
-"""Distillation as adversarial training with a teacher: the step of RobustModel, another loss."""
+"""Distiller: adversarial training with a teacher."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfharden._validation import check_number
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import logits_of, shapes
-from tfharden.distillation.comparison import Comparison
 from tfharden.distillation.layers import classifier, extractor
-from tfharden.distillation.objectives import ARD, Answers, DistillationObjective
+from tfharden.distillation.objectives import ARD, DistillationObjective
 from tfharden.distillation.teachers import LabelMap
 from tfharden.distillation.teachers.cached import CachedTeacher
-from tfharden.distillation.teaching_step import Step, TeacherContext
+from tfharden.distillation.teaching_step import Comparison, Outputs, TeacherContext, TeachingStep
 from tfharden.errors import InputError
 from tfharden.hardening import RobustModel
-from tfharden.hardening.objectives.base import Batch, Outcome
-from tfharden.losses import cross_entropy
+from tfharden.hardening.trainer import Batch
 from tfharden.serialization import registered
 
 
@@ -74,11 +74,15 @@ class Distiller(RobustModel):
             raise InputError(
                 f"teacher and student differ in image shape or classes: {shapes(answering)} and {shapes(self.model)}"
             )
-        if not label_weight >= 0:
-            raise InputError(f"label_weight={label_weight} has to be >= 0")
+        check_number("label_weight", label_weight, least=0)
         losses = list(losses) if isinstance(losses, Sequence) else [losses]
         if not losses and not label_weight:
             raise InputError("there is nothing to learn from: give a distillation loss or a label_weight")
+        if objective.label_smoothing and not label_weight:
+            raise InputError(
+                f"label_smoothing={objective.label_smoothing} smooths the labels, which label_weight=0 leaves out: "
+                f"give a label_weight"
+            )
         self.student = student
         self.teacher = teacher
         self.losses_distilled = tuple(losses)
@@ -109,53 +113,50 @@ class Distiller(RobustModel):
         super().check(x, y)
 
     def unpack(self, data: Any) -> Batch:  # noqa: ANN401
-        """The batch, with what is known of the teacher's answers: see `Known`."""
+        """The batch, with its `TeachingStep`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        known = TeacherContext()
+        context = TeacherContext()
         if isinstance(y, CachedTeacher):
-            known = TeacherContext(Answers(tf.cast(y.logits, tf.float32)), cached=True)
+            context = TeacherContext(Outputs(tf.cast(y.logits, tf.float32)), cached=True)
             y = y.labels
-        known, y = self._told_domains(known, y)
+        context, y = self._told_domains(context, y)
         if y is None:
             if self.label_weight:
                 raise InputError(f"label_weight={self.label_weight} needs labels: give fit() x and y")
             x = tf.cast(x, tf.float32)
-            known = dataclasses.replace(known, answers=self._ask_teacher(x, known))
-            y = tf.argmax(known.answers.logits, axis=-1)
-        return super().unpack((x, y, sample_weight))._replace(extra=known)
+            outputs = self._ask_teacher(x, context)
+            context = dataclasses.replace(context, outputs=outputs)
+            y = tf.argmax(outputs.logits, axis=-1)
+        batch = super().unpack((x, y, sample_weight))
+        step = TeachingStep(
+            batch.x,
+            self._ask_student,
+            functools.partial(self._ask_teacher, context=context),
+            self.comparison,
+            self.label_weight,
+            context,
+        )
+        return batch._replace(extra=step)
 
-    def _told_domains(self, known: TeacherContext, y: tf.Tensor | None) -> tuple[TeacherContext, tf.Tensor | None]:
-        """What a LabelMap wants to be told, and what labels are left."""
+    def _told_domains(self, context: TeacherContext, y: tf.Tensor | None) -> tuple[TeacherContext, tf.Tensor | None]:
+        """The domains that a LabelMap has to be told, and what labels are left."""
         if y is None or not isinstance(self.teacher, LabelMap) or self.teacher.domain_from == "confidence":
-            return known, y
+            return context, y
         y = tf.reshape(y, [-1])
         if self.teacher.domain_from == "stream":
-            return dataclasses.replace(known, domains=y), None
-        return dataclasses.replace(known, domains=tf.gather(self.teacher.domain_of, y)), y
+            return dataclasses.replace(context, domains=y), None
+        return dataclasses.replace(context, domains=tf.gather(self.teacher.domain_of, y)), y
 
-    def teacher_logits(self, images: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The teacher's logits for images made of a batch, in inference mode."""
-        return self._ask_teacher(images, batch.extra).logits
-
-    def objective_outcome(self, batch: Batch, x_adversarial: tf.Tensor) -> Outcome:
-        """What the objective makes of one step, and the labels' share."""
-        step = Step(batch, self._ask_student, lambda images: self._ask_teacher(images, batch.extra), self.comparison)
-        outcome = self.objective(step, batch.x, x_adversarial, batch.y)
-        if not self.label_weight:
-            return outcome
-        labels = self.label_weight * cross_entropy(outcome.adversarial_logits, batch.y)
-        return outcome._replace(loss=outcome.loss + labels)
-
-    def _ask_student(self, images: tf.Tensor) -> Answers:
+    def _ask_student(self, images: tf.Tensor) -> Outputs:
         output, *features = self._student_outputs(images, True)
-        return Answers(self._to_logits(output), self.comparison.seen(features))
+        return Outputs(self._to_logits(output), self.comparison.comparable(features))
 
-    def _ask_teacher(self, images: tf.Tensor, known: TeacherContext) -> Answers:
-        if known.domains is not None:
-            times = tf.shape(images)[0] // tf.maximum(tf.shape(known.domains)[0], 1)
-            return Answers(self.teacher(images, domains=tf.tile(known.domains, [times])))
+    def _ask_teacher(self, images: tf.Tensor, context: TeacherContext) -> Outputs:
+        if context.domains is not None:
+            times = tf.shape(images)[0] // tf.maximum(tf.shape(context.domains)[0], 1)
+            return Outputs(self.teacher(images, domains=tf.tile(context.domains, [times])))
         output, *features = self._teacher_outputs(images, False)
-        return Answers(self._teacher_to_logits(output), self.comparison.seen(features))
+        return Outputs(self._teacher_to_logits(output), self.comparison.comparable(features))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

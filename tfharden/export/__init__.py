@@ -2,8 +2,9 @@
 
 from tfharden.export.artifact import Artifact, ExportError
 from tfharden.export.converter import to_tflite
-from tfharden.export.manifest import Manifest, manifest
+from tfharden.export.manifests import Manifest
 from tfharden.export.mcu import mcu_kit
+from tfharden.export.measurement import manifest
 from tfharden.export.parity import LEAST_AGREEMENT
 from tfharden.export.recipes import BY_NAME as RECIPES
 from tfharden.export.recipes import TARGETS

@@ -1,20 +1,17 @@
-"""What an export gives: a checked file, and how close it comes to its source."""
+"""Artifact of an export: a checked file, and how close it comes to its source."""
 
 import dataclasses
-import importlib.metadata
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tfharden import _io
+from tfharden import _io, _text
 from tfharden.export.calibration import Calibration
+from tfharden.export.manifests import Manifest
 from tfharden.export.recipes import Recipe
 from tfharden.tflite import TFLiteFile
 
-if TYPE_CHECKING:
-    from tfharden.export.manifest import Manifest
-
 SCHEMA = "tfharden.export/1"
-_MAKERS = ("tfharden", "tensorflow", "keras")
+_PACKAGES = ("tfharden", "tensorflow", "keras")
 
 
 class ExportError(RuntimeError):
@@ -45,7 +42,7 @@ class Artifact:
     per_channel_dense: bool | None = None
     dynamic_batch: bool = False
 
-    def save(self, path: _io.Path, manifest: "Manifest | None" = None) -> None:
+    def save(self, path: _io.Path, manifest: Manifest | None = None) -> None:
         """Writes the .tflite file, and the manifest beside it if it is given: whole, and both or none.
 
         Raises:
@@ -77,5 +74,5 @@ def facts(
         "agreement": round(agreement, 4),
         "parameters": file.parameters,
         "multiply_adds": file.multiply_adds,
-        "versions": {package: importlib.metadata.version(package) for package in (*_MAKERS, *recipe.packages)},
+        "versions": _text.versions((*_PACKAGES, *recipe.packages)),
     }

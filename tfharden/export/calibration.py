@@ -1,4 +1,4 @@
-"""Calibration images: those that ranges of activations are measured on, and whether they look like what is to come.
+"""Calibration images: ranges of activations are measured on them, so they have to look like what is to come.
 
 Images on another scale than the model's are the commonest cause of an integer file that answers nonsense.
 """
@@ -15,15 +15,17 @@ import tensorflow as tf
 from tfharden.errors import InputError
 from tfharden.graphs import rebuilt
 
+# Images that ranges are measured on, taken evenly from all that were given: ranges settle long before.
+MAX_IMAGES = 1000
 # Images of less than 1/16 of the model's range leave 4 of the 8 bits of its input unused.
-LEAST_SPAN = 1 / 16
+MIN_SPAN_SHARE = 1 / 16
 # An activation may have 4 times the range that it needs, which wastes 2 of its 8 bits,
-MOST_WASTE = 4.0
+MAX_RANGE_RATIO = 4.0
 # and a tenth of its values may lie outside, where a file clips them.
-MOST_CLIPPED = 0.1
+MAX_CLIPPED_SHARE = 0.1
 # The converter gives no activation a smaller range than 2e-6, so that this one wastes as much.
-_LEAST_RANGE = 2e-6 / MOST_WASTE
-_BATCH = 16  # of which all activations fit into memory
+_MIN_RANGE = 2e-6 / MAX_RANGE_RATIO
+_BATCH_SIZE = 16  # of which all activations fit into memory
 
 Activations = Callable[[np.ndarray], Iterable[list[np.ndarray]]]
 
@@ -43,7 +45,12 @@ class Calibration:
         return cls(digest.hexdigest(), len(images))
 
 
-def check(images: np.ndarray, bounds: tuple[float, float]) -> None:
+def evenly(images: np.ndarray) -> np.ndarray:
+    """At most `MAX_IMAGES` of the images, with the same number left out between any two."""
+    return images[:: max(1, -(-len(images) // MAX_IMAGES))]
+
+
+def check_span(images: np.ndarray, bounds: tuple[float, float]) -> None:
     """Refuses images that can't tell the ranges of activations: without content, or on another scale.
 
     Args:
@@ -56,7 +63,7 @@ def check(images: np.ndarray, bounds: tuple[float, float]) -> None:
     low, high = bounds
     smallest, largest = float(images.min()), float(images.max())
     told = f"calibration images span [{smallest:g}, {largest:g}], the model takes [{low:g}, {high:g}]"
-    if largest - smallest < LEAST_SPAN * (high - low):
+    if largest - smallest < MIN_SPAN_SHARE * (high - low):
         raise InputError(f"{told}: scale them as the images that the model was trained on, or state its own range")
     places = images.reshape(len(images), -1, images.shape[-1] if images.ndim == 4 else 1)  # noqa: PLR2004 - NHWC
     if places.shape[1] > 1 and not np.ptp(places, axis=1).any():
@@ -64,7 +71,7 @@ def check(images: np.ndarray, bounds: tuple[float, float]) -> None:
 
 
 def check_alike(model: keras.Model, images: np.ndarray, others: np.ndarray) -> None:
-    """Refuses calibration images that stir up other ranges of activations than the images that the model will meet.
+    """Refuses calibration images that give activations other ranges than the images that the model will meet.
 
     Args:
         model: the float model.
@@ -78,8 +85,8 @@ def check_alike(model: keras.Model, images: np.ndarray, others: np.ndarray) -> N
     ranges = _ranges(activations, images)
     others_ranges, clipped = _ranges(activations, others), _clipped(activations, others, ranges)
     for name, (low, high), (other_low, other_high), share in zip(names, ranges, others_ranges, clipped, strict=True):
-        wasted = high - low > MOST_WASTE * (other_high - other_low) > 0
-        if wasted or share > MOST_CLIPPED:
+        wasted = high - low > MAX_RANGE_RATIO * (other_high - other_low) > 0
+        if wasted or share > MAX_CLIPPED_SHARE:
             harm = "most of that range would be wasted" if wasted else f"{share:.0%} of these values would be clipped"
             raise InputError(
                 f"calibration images don't look like what the model meets: {name} spans [{low:.3g}, {high:.3g}] on "
@@ -94,7 +101,7 @@ def vanishing(model: keras.Model, images: np.ndarray) -> str:
     """
     names, activations = _activations(model)
     for name, (low, high) in zip(names, _ranges(activations, images), strict=True):
-        if 0 < high - low < _LEAST_RANGE:
+        if 0 < high - low < _MIN_RANGE:
             return (
                 f"{name} spans [{low:.3g}, {high:.3g}] on the calibration images, which is too little for integers: "
                 f"train the model, or let its batch normalisation see images"
@@ -116,8 +123,8 @@ def _activations(model: keras.Model) -> tuple[list[str], Activations]:
     outputs = keras.Model(again.input, [again.input, *found.values()])
     run = tf.function(lambda batch: outputs(batch, training=False), autograph=False, reduce_retracing=True)
     return ["the input", *found], lambda images: (
-        [np.asarray(values, np.float32) for values in run(tf.constant(images[start : start + _BATCH]))]
-        for start in range(0, len(images), _BATCH)
+        [np.asarray(values, np.float32) for values in run(tf.constant(images[start : start + _BATCH_SIZE]))]
+        for start in range(0, len(images), _BATCH_SIZE)
     )
 
 

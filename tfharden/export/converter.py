@@ -1,4 +1,4 @@
-"""From a Keras model to a .tflite file that has been run before anyone gets it."""
+"""Converter of Keras models to .tflite files, which are run beside the model before anyone gets them."""
 
 import contextlib
 import dataclasses
@@ -26,9 +26,9 @@ from tfharden.tflite.format.extension import extended
 __all__ = ["LEAST_AGREEMENT", "Artifact", "ExportError", "to_tflite"]
 
 # Images for the comparison where none are given.
-PROBES = 64
+NOISE_IMAGES = 64
 # Images on which the file with its metadata is run once more.
-_REPEATED = 16
+_REPEATED_IMAGES = 16
 # Keras' own names of inputs that nobody named: their numbers depend on what else was built before.
 _UNNAMED = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
 
@@ -57,8 +57,8 @@ def to_tflite(
             and attacked, since ranges from clean images alone would clip the attacked ones.
         bounds: range of the model's input.
         probes: images `[n, ...]` of what the model will meet, others than for calibration. File and model are compared
-            on them, and calibration images that stir up other ranges are refused. By default files are compared on
-            the calibration images, or on noise.
+            on them, and calibration images that give activations other ranges are refused. By default files are
+            compared on the calibration images, or on noise.
         per_channel_dense: False for one scale for all of a Dense layer's weights, which old runtimes need.
         dynamic_batch: a file that takes any number of images at a time.
         target: "any", or "mcu" to refuse what doesn't run on LiteRT for Microcontrollers.
@@ -76,12 +76,12 @@ def to_tflite(
     if calibration is not None:
         calibration = check_images(calibration, source.input_shape, bounds)
         if chosen.calibrated:
-            calibrations.check(calibration, bounds)
+            calibrations.check_span(calibration, bounds)
     if probes is not None:
         probes = check_images(probes, source.input_shape, bounds)
     images, kind = (probes, "given") if probes is not None else (calibration, "calibration")
     if images is None:
-        noise = np.random.default_rng(0).uniform(*bounds, (PROBES, *source.input_shape))
+        noise = np.random.default_rng(0).uniform(*bounds, (NOISE_IMAGES, *source.input_shape))
         images, kind = noise.astype(np.float32), ""
     if len(images) > 1 and not np.ptp(source.logits(images), axis=0).any():
         raise InputError(f"{model.name} answers the same for every image: it has learnt nothing, or its units are dead")
@@ -99,8 +99,8 @@ def to_tflite(
         diagnostics.check_micro(bare, chosen, model)
     used = calibrations.Calibration.of(calibration) if chosen.calibrated and calibration is not None else None
     told = metadata.pack(facts(bare, chosen, bounds, used, agreement))
-    file = _parsed(extended(bare.content, told, _names(model)), model)
-    check_same(file, bare, images[:_REPEATED])
+    file = _parsed(extended(bare, told, _names(model)), model)
+    check_same(file, bare, images[:_REPEATED_IMAGES])
     kept = (chosen.per_channel_dense, chosen.dynamic_batch)
     return Artifact(file, chosen.name, agreement, error, bounds, used, *kept)
 
@@ -112,7 +112,7 @@ def _convert(
         plain = dataclasses.replace(recipes.FLOAT32, dynamic_batch=recipe.dynamic_batch)
         file = _parsed(_convert(model, shape, plain, None), model)
         with _quiet():
-            return quantizer.quantized(file.content, recipe, calibration)
+            return quantizer.quantized(file, recipe, calibration)
     # What TensorFlow can't name a tensor it would call Placeholder.
     name = re.sub(r"[^A-Za-z0-9_.]", "_", _names(model)[0]).lstrip("_") or "image"
     signature = [tf.TensorSpec([None if recipe.dynamic_batch else 1, *shape], tf.float32, name=name)]

@@ -1,4 +1,4 @@
-"""What a manifest must look like, for one that comes from outside."""
+"""Checks of a manifest that comes from outside."""
 
 import re
 from collections.abc import Callable, Collection
@@ -6,12 +6,12 @@ from typing import Any
 
 from tfharden.errors import InputError
 
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 
 _Check = Callable[[Any], bool]
 
 
-def check(content: dict[str, Any], names: Collection[str]) -> None:
+def check_manifest(content: dict[str, Any], names: Collection[str]) -> None:
     """Refuses what isn't a manifest.
 
     Args:

@@ -1,4 +1,4 @@
-"""Whether a converted file does what its source does, on the same images."""
+"""Parity of a converted file with its source, on the same images."""
 
 import warnings
 
@@ -14,7 +14,7 @@ from tfharden.tflite import TFLiteFile
 LEAST_AGREEMENT = 0.9
 # Classes whose scores are closer than that are the same to an output of 8 bits: each is off by half a step, and by as
 # much again where the layers before it round.
-_STEPS = 2
+_EQUAL_STEPS = 2
 
 
 def compare(
@@ -94,10 +94,10 @@ def _tolerant(expected: np.ndarray, got: np.ndarray, converted: TFLiteClassifier
     Probabilities of a network that knows little differ by less than a step of 1/256, so that its file predicts any.
     """
     if converted.scores == "log of probabilities":
-        expected, got, close = tf.nn.softmax(expected).numpy(), np.exp(got), _STEPS / 256
+        expected, got, close = tf.nn.softmax(expected).numpy(), np.exp(got), _EQUAL_STEPS / 256
     else:
         # By the source's own range: that of the file is what is in question.
-        close = _STEPS * float(np.ptp(expected)) / 255
+        close = _EQUAL_STEPS * float(np.ptp(expected)) / 255
     rows = np.arange(len(expected))
     one, other = expected.argmax(axis=-1), got.argmax(axis=-1)
     lost = np.maximum(expected[rows, one] - expected[rows, other], got[rows, other] - got[rows, one])

@@ -1,4 +1,4 @@
-"""ai-edge-quantizer's way from a float file to a quantised one; the only place that imports it, an extra."""
+"""Quantisation of a float file by ai-edge-quantizer, an extra that nothing else imports."""
 
 import contextlib
 import io
@@ -8,20 +8,21 @@ import numpy as np
 
 from tfharden.export.artifact import ExportError
 from tfharden.export.recipes import Recipe
+from tfharden.tflite import TFLiteFile
 from tfharden.tflite.format.extension import SIGNATURE, extended
 
 # It finds inputs by their names in a signature.
 _INPUT = "image"
 
 
-def quantized(content: bytes, recipe: Recipe, calibration: np.ndarray | None) -> bytes:
+def quantized(file: TFLiteFile, recipe: Recipe, calibration: np.ndarray | None) -> bytes:
     """A float32 .tflite as a recipe of ai-edge-quantizer has it.
 
     Ranges of activations are those of all images, as TensorFlow's converter takes them, not the quantizer's usual
-    moving average of them: that one clips what few images stir up, which attacked images do.
+    moving average of them: that one clips values that few images reach, as attacked ones do.
 
     Args:
-        content: the float file.
+        file: the float file.
         recipe: with the `quantizer`'s own name for it.
         calibration: float32 `[n, ...]` for recipes that need ranges of activations.
 
@@ -33,7 +34,7 @@ def quantized(content: bytes, recipe: Recipe, calibration: np.ndarray | None) ->
     from ai_edge_quantizer import recipe as known  # noqa: PLC0415
     from ai_edge_quantizer.utils import qsv_utils  # noqa: PLC0415
 
-    content = extended(content, {}, (_INPUT, "scores"))
+    content = extended(file, {}, (_INPUT, "scores"))
     chosen = getattr(known, recipe.quantizer)()
     images = recipe.ranged(calibration)
     ranges = None

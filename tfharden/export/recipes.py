@@ -1,4 +1,4 @@
-"""Converter recipes: what a .tflite file holds its numbers in, and how close it then comes to its source."""
+"""Recipes of the converter: types in which a .tflite holds its numbers, and how close it then comes to its source."""
 
 import dataclasses
 import importlib.util
@@ -8,24 +8,23 @@ import numpy as np
 import tensorflow as tf
 
 from tfharden.errors import InputError
+from tfharden.export import calibration as calibrations
 
-# Images that ranges are measured on, taken evenly from all that were given: ranges settle long before.
-MOST_CALIBRATION = 1000
 TARGETS = ("any", "mcu")
-# What makes some of them, an extra.
+# The package, an extra, that makes some of them.
 QUANTIZER = "ai-edge-quantizer"
 
 _OPS = tf.lite.OpsSet
 # Float kernels sum in another order than Keras' own; a broken file is off by the size of the logits themselves.
-_ORDER = 1e-3
+_SUMMATION_ERROR = 1e-3
 # Rounding adds noise in each layer. Noises are independent: those of 64 layers add up to 8 times that of one, and the
 # worst logit of all images is off by some 4 times what is usual.
-_LAYERS_AND_WORST = 8 * 4
+_WORST_OF_64_LAYERS = 8 * 4
 # A half has 11 significant bits, so a weight is off by 2^-11 of itself at most.
-_HALF = _LAYERS_AND_WORST * 2**-11
+_HALF_PRECISION_ERROR = _WORST_OF_64_LAYERS * 2**-11
 # Steps of 1/127 of a channel's largest weight, some 3 standard deviations, give an error of 0.7% (root mean square, in
 # standard deviations), and inputs in 255 steps over some 4 of theirs 0.5%: together 0.9%, about 2^-7.
-_EIGHT_BITS = _LAYERS_AND_WORST * 2**-7
+_EIGHT_BITS_ERROR = _WORST_OF_64_LAYERS * 2**-7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Recipe:
             return None
         if calibration is None:
             raise InputError(f"recipe {self.name} needs calibration images: give some hundred that the model will see")
-        return calibration[:: max(1, len(calibration) // MOST_CALIBRATION)]
+        return calibrations.evenly(calibration)
 
 
 _FLOAT = {"operators": (_OPS.TFLITE_BUILTINS,), "io": tf.float32}
@@ -107,15 +106,15 @@ _INT16X8 = _INT8 | {
     "element": "INT16",
 }
 
-_WEIGHTS = _FLOAT | {"element": "INT8", "tolerance": _EIGHT_BITS, "micro": False, "per_channel_dense": True}
+_WEIGHTS = _FLOAT | {"element": "INT8", "tolerance": _EIGHT_BITS_ERROR, "micro": False, "per_channel_dense": True}
 
-FLOAT32 = Recipe("float32", **_FLOAT, element="FLOAT32", tolerance=_ORDER)
+FLOAT32 = Recipe("float32", **_FLOAT, element="FLOAT32", tolerance=_SUMMATION_ERROR)
 BY_NAME = {
     recipe.name: recipe
     for recipe in (
         FLOAT32,
-        Recipe("float16", **_FLOAT, element="FLOAT16", tolerance=_HALF, micro=False),
-        Recipe("sparse", **_FLOAT, element="FLOAT32", tolerance=_ORDER, micro=False, sparse=True),
+        Recipe("float16", **_FLOAT, element="FLOAT16", tolerance=_HALF_PRECISION_ERROR, micro=False),
+        Recipe("sparse", **_FLOAT, element="FLOAT32", tolerance=_SUMMATION_ERROR, micro=False, sparse=True),
         Recipe("dynamic", **_WEIGHTS),
         Recipe("int8", io=tf.int8, **_INT8),
         Recipe("int8-uint8", io=tf.uint8, **_INT8),

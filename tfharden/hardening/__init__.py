@@ -1,4 +1,4 @@
-"""Adversarial training inside `fit`."""
+"""Adversarial training inside Keras' `fit`."""
 
 from tfharden.hardening import objectives
 from tfharden.hardening.augmentation import Affine

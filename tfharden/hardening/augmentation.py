@@ -1,11 +1,11 @@
-"""Training images moved a little: against robust overfitting, which needs more images than natural training does."""
+"""Augmentation: training images moved at random, against robust overfitting."""
 
 import dataclasses
 import math
 
 import tensorflow as tf
 
-from tfharden.hardening.objectives.base import check_least, check_share
+from tfharden._validation import check_number
 from tfharden.threats.base import uniform
 
 
@@ -32,10 +32,10 @@ class Affine:
     contrast: float = 1.0
 
     def __post_init__(self) -> None:
-        check_least("rotation", self.rotation, 0)
-        check_least("contrast", self.contrast, 0)
+        check_number("rotation", self.rotation, least=0)
+        check_number("contrast", self.contrast, least=0)
         for name in ("zoom", "shear", "shift"):
-            check_share(name, getattr(self, name))
+            check_number(name, getattr(self, name), least=0, most=1)
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The images `[batch, height, width, channels]`, moved; the same again for the same `seed`, int32 [2]."""
@@ -48,11 +48,11 @@ class Affine:
         c, d = zoom * tf.sin(turn), zoom * tf.cos(turn)
         x, y = (width - 1) / 2, (height - 1) / 2
         across, along = x - a * x - b * y + right * self.shift * width, y - c * x - d * y + down * self.shift * height
-        nothing = tf.zeros_like(a)
+        zeros = tf.zeros_like(a)
         low, high = tf.reduce_min(images), tf.reduce_max(images)
         moved = tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
-            transforms=tf.stack([a, b, across, c, d, along, nothing, nothing], axis=1),
+            transforms=tf.stack([a, b, across, c, d, along, zeros, zeros], axis=1),
             output_shape=[height, width],
             fill_value=low,
             interpolation="BILINEAR",

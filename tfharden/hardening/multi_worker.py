@@ -1,4 +1,4 @@
-"""What Keras 3 lacks for training on several workers: https://github.com/keras-team/keras/issues/20585."""
+"""Training on several replicas and workers: what Keras 3 lacks, keras-team/keras#20585."""
 
 import math
 import random
@@ -14,7 +14,7 @@ from tfharden.errors import InputError
 BATCH_SIZE = 32
 
 
-class Replicated(keras.Model):
+class DistributedModel(keras.Model):
     """A model that `fit`, `evaluate` and `predict` run on the replicas of MirroredStrategy and of several workers.
 
     Build and compile it under the strategy's scope. `batch_size` is that of all replicas together: of arrays, every

@@ -1,6 +1,5 @@
 """Adversarial training as a Keras model: the attack runs inside `train_step`, everything else is `fit`."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -8,14 +7,13 @@ import keras
 import tensorflow as tf
 
 from tfharden.attacks import PGD, GradientAttack
-from tfharden.classifiers import logits_of
 from tfharden.errors import InputError
 from tfharden.hardening.callbacks.training_monitor import TrainingMonitor
-from tfharden.hardening.fit_inputs import check_examples, unpack
-from tfharden.hardening.multi_worker import Replicated
-from tfharden.hardening.objectives.base import Batch, Objective, Outcome
+from tfharden.hardening.input_pipeline import check_examples, unpack
+from tfharden.hardening.objectives.base import Objective
 from tfharden.hardening.objectives.madry import Madry
-from tfharden.hardening.weight_perturbation import WeightPerturbation, differentiate
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
+from tfharden.hardening.weight_perturbation import WeightPerturbation
 from tfharden.losses import cross_entropy
 from tfharden.serialization import registered
 
@@ -24,13 +22,13 @@ EVALUATION_STEPS = 10
 
 
 @registered
-class RobustModel(Replicated):
+class RobustModel(Trainer):
     """A classifier that `fit` trains against an attack, and that `evaluate` measures clean and attacked.
 
     `compile(optimizer, metrics=[...])` takes no loss: the objective is the loss. Logs hold `loss` and
     `robust_accuracy`, and the compiled metrics on clean images wherever clean logits were computed: always in
-    `evaluate` and validation, in training only if the objective uses them. They get logits, whatever the model ends in,
-    and are unweighted, as `metrics` are in Keras.
+    `evaluate` and validation, in training only if the objective uses them. Metrics receive what the model itself
+    outputs, logits or probabilities, and are unweighted, as `metrics` are in Keras.
 
     Args:
         model: built classifier to harden, `[batch, ...]` to logits or softmax; `.model` is what to keep.
@@ -47,6 +45,12 @@ class RobustModel(Replicated):
 
     Raises:
         InputError: no classifier, an attack beside an objective that brings its own.
+
+    Example:
+        robust = RobustModel(model, PGD(Linf(0.1), steps=7), TRADES(beta=6.0))
+        robust.compile("adam", metrics=["accuracy"])
+        robust.fit(x, y, epochs=20)
+        robust.model.save("robust.keras")
     """
 
     def __init__(
@@ -62,26 +66,24 @@ class RobustModel(Replicated):
         name: str | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(name=name or f"robust_{model.name}", **kwargs)
-        self.model = model
-        self.objective = Madry() if objective is None else objective
-        if attack is not None and self.objective.attack is not None:
-            raise InputError(f"{type(self.objective).__name__} brings its own attack: leave the other out")
-        if not (isinstance(ramp_steps, int) and ramp_steps >= 0):
-            raise InputError(f"ramp_steps={ramp_steps} has to be a whole number >= 0")
-        self.attack = attack or self.objective.attack
-        self._given_attack, self._given_evaluation = attack, evaluation_attack
-        self.evaluation_attack = evaluation_attack or _for_evaluation(self.attack)
-        self.weight_perturbation = weight_perturbation
-        self.ramp_steps = ramp_steps
-        self.seed = seed
-        self._bounds = (-math.inf, math.inf) if self.attack is None else self.attack.threat.bounds
-        self._to_logits, _ = logits_of(model, (0.0, 1.0) if self.attack is None else self._bounds)
-        self._robust_accuracy = keras.metrics.SparseCategoricalAccuracy(name="robust_accuracy")
-        self.steps = self.add_weight(
-            (), "zeros", "int32", trainable=False, aggregation="only_first_replica", name="steps"
+        objective = Madry() if objective is None else objective
+        if attack is not None and objective.attack is not None:
+            raise InputError(f"{type(objective).__name__} brings its own attack: leave the other out")
+        super().__init__(
+            model,
+            attack or objective.attack,
+            weight_perturbation=weight_perturbation,
+            ramp_steps=ramp_steps,
+            seed=seed,
+            name=name or f"robust_{model.name}",
+            **kwargs,
         )
-        self.objective.build(self)
+        self.objective = objective
+        self.evaluation_attack = evaluation_attack or _for_evaluation(self.attack)
+        self._given_attack, self._given_evaluation = attack, evaluation_attack
+        self._robust_accuracy = keras.metrics.SparseCategoricalAccuracy(name="robust_accuracy")
+        self.sources = list(objective.fixed_models)  # layers of the trainer, so that Keras saves them with it
+        self.objective_state = objective.build(self)
         self.built = True
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, **kwargs: Any) -> None:  # noqa: ANN401
@@ -111,7 +113,7 @@ class RobustModel(Replicated):
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> keras.callbacks.History:
-        """Keras' `fit`, once images and labels are known to fit the model and the threat, under `Vigilance`.
+        """Keras' `fit`, once images and labels are known to fit the model and the threat, under `TrainingMonitor`.
 
         Raises:
             InputError: images of another shape or outside the threat's bounds, NaN, labels outside the classes.
@@ -139,33 +141,10 @@ class RobustModel(Replicated):
         """One step's batch, from what `fit` hands to `train_step`."""
         return unpack(data)
 
-    @property
-    def trained(self) -> keras.Model:
-        """The model whose weights descend."""
-        return self.model
-
-    @property
-    def trainable_variables(self) -> list[keras.Variable]:
-        """The model's own: what else the trainer keeps, fixed models among it, is not trained."""
-        return self.trained.trainable_variables
-
-    @property
-    def trainable_weights(self) -> list[keras.Variable]:
-        """The same as `trainable_variables`."""
-        return self.trainable_variables
-
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """The plain model's own outputs."""
-        return self.model(x, training=training)
-
-    def logits_fn(self, x: tf.Tensor) -> tf.Tensor:
-        """Logits in inference mode, as the attack sees them."""
-        return self._to_logits(self.model(x, training=False))
-
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:  # noqa: ANN401
         """One step of the objective: mostly one attack, one descent."""
         batch = self.unpack(data)
-        loss, outcome = self.objective.train(self, self.current_attack(), batch)
+        loss, outcome = self.objective.train_batch(self, batch)
         self.steps.assign_add(1)
         return self._logs(loss, outcome, batch)
 
@@ -176,7 +155,7 @@ class RobustModel(Replicated):
         if self.evaluation_attack is not None:
             adversarial = self.logits_fn(self.evaluation_attack.perturb(self.logits_fn, batch.x, batch.y))
         outcome = Outcome(cross_entropy(adversarial, batch.y), clean, adversarial)
-        return self._logs(self._reduce(outcome.loss, batch), outcome, batch)
+        return self._logs(self.mean_loss(outcome.loss, batch), outcome, batch)
 
     def retrain_with(self, attack: GradientAttack | None, objective: Objective) -> None:
         """Goes on with another attack and another objective, which keeps nothing in the trainer."""
@@ -185,59 +164,6 @@ class RobustModel(Replicated):
         # What evaluation attacks with stays, so that its numbers can be compared, in a loaded trainer too.
         self._given_evaluation = self.evaluation_attack
         self.make_train_function(force=True)
-
-    def current_attack(self) -> GradientAttack | None:
-        """The training attack, with the radius that this step has."""
-        if self.attack is None or not self.ramp_steps:
-            return self.attack
-        return self.attack.scaled(tf.minimum(1.0, (tf.cast(self.steps, tf.float32) + 1) / self.ramp_steps))
-
-    def next_seed(self) -> tf.Tensor:
-        """int32 [2], another at every step and on every replica; the same again for a training that is resumed."""
-        replica = tf.distribute.get_replica_context()
-        count = replica.num_replicas_in_sync
-        return tf.stack([self.seed, count * tf.convert_to_tensor(self.steps) + replica.replica_id_in_sync_group])
-
-    def descend(
-        self, batch: Batch, x_adversarial: tf.Tensor, *, by_images: bool = False
-    ) -> tuple[tf.Tensor, Outcome, tf.Tensor | None]:
-        """One update of the weights.
-
-        Returns:
-            The loss, what the objective computed, and with `by_images` the gradient by `x_adversarial`, in arbitrary
-            units.
-        """
-
-        def compute() -> tuple[tf.Tensor, tuple[tf.Tensor, Outcome]]:
-            outcome = self.objective_outcome(batch, x_adversarial)
-            loss = self._reduce(outcome.loss, batch)
-            # Gradients are summed over replicas, and the loss of all is the mean of their losses.
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            return self.optimizer.scale_loss(loss / replicas), (loss, outcome)
-
-        variables, images = self.trainable_variables, [x_adversarial] if by_images else []
-        if self.weight_perturbation is None:
-            (loss, outcome), gradients = differentiate(compute, [*variables, *images])
-        else:
-            (loss, outcome), gradients = self.weight_perturbation.differentiate(
-                compute, variables, images, states=self.non_trainable_variables, step=tf.convert_to_tensor(self.steps)
-            )
-        self.optimizer.apply_gradients(zip(gradients[: len(variables)], variables, strict=True))
-        return loss, outcome, gradients[-1] if by_images else None
-
-    def objective_outcome(self, batch: Batch, x_adversarial: tf.Tensor) -> Outcome:
-        """Loss and logits of one training step; what trainers with more than an objective override."""
-
-        def forward(images: tf.Tensor) -> tf.Tensor:
-            return self._to_logits(self.model(images, training=True))
-
-        return self.objective(forward, batch.x, x_adversarial, batch.y)
-
-    def _reduce(self, loss: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """Sum over the batch by its size, as Keras' losses do, and the model's own regularisers."""
-        if batch.sample_weight is not None:
-            loss = loss * tf.cast(batch.sample_weight, loss.dtype)
-        return tf.add_n([tf.reduce_mean(loss), *self.trained.losses])
 
     def _logs(self, loss: tf.Tensor, outcome: Outcome, batch: Batch) -> dict[str, tf.Tensor]:
         # A replica that gets none of the last images has NaN for their mean, which no weight makes nothing.
@@ -248,32 +174,12 @@ class RobustModel(Replicated):
         if self.attack is None:
             clean, adversarial = (adversarial if clean is None else clean), None
         if clean is not None and self._compile_metrics is not None:
-            self._compile_metrics.update_state(batch.y, clean, batch.sample_weight)
+            self._compile_metrics.update_state(batch.y, self.outputs_of(clean), batch.sample_weight)
             logs |= self._compile_metrics.result()
         if adversarial is not None:
             self._robust_accuracy.update_state(batch.y, adversarial)
             logs["robust_accuracy"] = self._robust_accuracy.result()
         return logs
-
-    def save_own_variables(self, store: Any) -> None:  # noqa: ANN401
-        """As in Keras, and the state of every Dropout's generator, so that a resumed training draws as it would have.
-
-        Keras saves no generator with weights.
-        """
-        super().save_own_variables(store)
-        for name, state in self._generators().items():
-            store[name] = state.numpy()
-
-    def load_own_variables(self, store: Any) -> None:  # noqa: ANN401
-        """What `save_own_variables` saved."""
-        generators = self._generators()
-        super().load_own_variables({name: store[name] for name in store.keys() if name not in generators})  # noqa: SIM118
-        for name, state in generators.items():
-            state.assign(store[name])
-
-    def _generators(self) -> dict[str, keras.Variable]:
-        states = [v for v in self.trained.non_trainable_variables if v.name == "seed_generator_state"]
-        return {f"generator_{index}": state for index, state in enumerate(states)}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

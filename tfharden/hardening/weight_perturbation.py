@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfharden.errors import InputError
+from tfharden._validation import check_number, check_whole_number
 from tfharden.serialization import Configurable, registered
 
 # What is computed: the value that is differentiated, and what else is wanted of it.
@@ -27,10 +27,10 @@ def differentiate(compute: Compute, sources: Sequence[tf.Tensor | keras.Variable
 @registered
 @dataclasses.dataclass(frozen=True)
 class WeightPerturbation(Configurable):
-    """Gradients are taken at w + gamma * |w| g / |g|, g the gradient at w, kernel by kernel (AWP, Wu et al. 2020).
+    """Gradients are taken at w + gamma * |w| g / |g|, g the gradient at w, kernel by kernel.
 
-    It flattens the loss over the weights, against robust overfitting, for one more forward and backward pass a step.
-    Vectors (biases, normalisation) stay as they are.
+    AWP, Wu et al. 2020, arXiv:2004.05884. It flattens the loss over the weights, against robust overfitting, for one
+    more forward and backward pass a step. Vectors (biases, normalisation) stay as they are.
 
     Args:
         gamma: length of the move, as a share of each kernel's own; 0.01 for Madry and 0.005 for TRADES in the paper.
@@ -41,10 +41,8 @@ class WeightPerturbation(Configurable):
     start: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.gamma < 1:
-            raise InputError(f"gamma={self.gamma} has to lie between 0 and 1")
-        if not (isinstance(self.start, int) and self.start >= 0):
-            raise InputError(f"start={self.start} has to be a whole number >= 0")
+        check_number("gamma", self.gamma, above=0, below=1)
+        check_whole_number("start", self.start, least=0)
 
     def differentiate(
         self,

@@ -1,21 +1,27 @@
 """TFLite files: verified before native code sees them, read as facts, and run in batches.
 
-`read` takes a path to a `TFLiteFile`, `parse` a content; `Runtime` runs it, and `Twin` gives its gradients. `check`
-alone verifies bytes from anywhere.
+`read` takes a path to a `TFLiteFile`, `parse` a content; `Runtime` runs it, and `Twin` gives its gradients. `verify`
+alone checks bytes from anywhere. `register` adds an `OperatorSpec` to the operators that files may have.
 """
 
-import importlib
-from typing import Any
-
-from tfharden.tflite.format.verifier import check
-from tfharden.tflite.model import TensorSpec, TFLiteFile, parse, read
+from tfharden._deprecation import renamed_names
+from tfharden.tflite.graph import Tensor
+from tfharden.tflite.model import TFLiteFile, parse, read, verify
+from tfharden.tflite.ops import OperatorSpec, register
 from tfharden.tflite.runtime import KERNELS, Runtime
+from tfharden.tflite.twin import Twin
 
-__all__ = ["KERNELS", "Runtime", "TFLiteFile", "TensorSpec", "Twin", "check", "parse", "read"]
+__all__ = [
+    "KERNELS",
+    "OperatorSpec",
+    "Runtime",
+    "TFLiteFile",
+    "Tensor",
+    "Twin",
+    "parse",
+    "read",
+    "register",
+    "verify",
+]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    # Imported when it is first used: it needs TensorFlow, which takes seconds to load.
-    if name == "Twin":
-        return importlib.import_module("tfharden.tflite.twin").Twin
-    raise AttributeError(f"module 'tfharden.tflite' has no attribute {name!r}")
+__getattr__ = renamed_names(__name__, {"TensorSpec": "Tensor", "check": "verify"}, globals())

@@ -1,4 +1,4 @@
-"""How long a file takes for an image."""
+"""Latency of a file: seconds an image."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""A .tflite as facts: what goes in, what comes out, what is inside. No native code runs here."""
+"""A .tflite classifier, verified: its input, its output, its graph. No native code runs here."""
 
 import collections
 import dataclasses
@@ -7,30 +7,18 @@ import math
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from tfharden._io import Path
 from tfharden.errors import InputError
+from tfharden.tflite import ops
 from tfharden.tflite.arithmetic import multiply_adds
 from tfharden.tflite.format import flatbuffer, metadata, verifier
-from tfharden.tflite.format.flatbuffer import Table
+from tfharden.tflite.graph import Graph, Model, Tensor
 
 _INPUT_RANKS = (2, 3, 4)
 _MATRIX = 2
 _INTEGERS = ("int8", "uint8", "int16")
-_WEIGHT_ROLES = "wbdqa"
+_WEIGHT_ROLES = "wbdqsa"
 _NOT_WEIGHTS = ("INT32", "INT64", "BOOL")
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorSpec:
-    """An input or output: real value = (stored - zero_point) * scale; scale is 0.0 if the tensor isn't quantised."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    scale: float
-    zero_point: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,13 +35,19 @@ class TFLiteFile:
     name: str
     content: bytes = dataclasses.field(repr=False)
     sha256: str
-    input: TensorSpec
-    output: TensorSpec
+    input: Tensor
+    output: Tensor
     operators: collections.Counter[str]
     parameters: int
     multiply_adds: int
     activation_bytes: int
     dtypes: collections.Counter[str]
+    model: Model = dataclasses.field(repr=False)
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that runs, the first one in the file."""
+        return self.model.graphs[0]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -63,7 +57,7 @@ class TFLiteFile:
             InputError: under our name stands something else than one JSON object of bounded size.
         """
         try:
-            return metadata.read(self.content)
+            return metadata.read(self.model)
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from error
 
@@ -89,7 +83,8 @@ def parse(content: bytes, path: Path = "model.tflite") -> TFLiteFile:
     """
     path = pathlib.Path(path)
     try:
-        graph = verifier.parse(content).subgraphs[0]
+        model = verifier.parse(content)
+        graph = model.graphs[0]
         source, target = _ends(graph)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -103,9 +98,19 @@ def parse(content: bytes, path: Path = "model.tflite") -> TFLiteFile:
         operators=collections.Counter(operator.opcode for operator in graph.operators),
         parameters=_parameters(graph),
         multiply_adds=multiply_adds(graph),
-        activation_bytes=max(math.prod(t.dims) * t.element.bits // 8 for t in graph.tensors if t.data is None),
-        dtypes=collections.Counter(tensor.element.name for tensor in graph.tensors),
+        activation_bytes=max(math.prod(t.shape) * t.bits // 8 for t in graph.tensors if t.stored is None),
+        dtypes=collections.Counter(tensor.element for tensor in graph.tensors),
+        model=model,
     )
+
+
+def verify(content: bytes) -> None:
+    """Verifies the bytes of any .tflite: its flatbuffer, its indices and sizes, and its operators.
+
+    Raises:
+        InputError: one line that says what is wrong or what isn't supported.
+    """
+    verifier.parse(content)
 
 
 def _content(path: pathlib.Path) -> bytes:
@@ -122,38 +127,31 @@ def _content(path: pathlib.Path) -> bytes:
     return content
 
 
-def _ends(graph: Table) -> tuple[TensorSpec, TensorSpec]:
+def _ends(graph: Graph) -> tuple[Tensor, Tensor]:
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         counts = f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
         raise InputError(f"not an image classifier: {counts}, expected one of each")
-    source, target = _spec(graph.tensors[graph.inputs[0]]), _spec(graph.tensors[graph.outputs[0]])
+    source, target = graph.input, graph.output
+    for tensor in (source, target):
+        if len(tensor.scales) > 1 and tensor.dtype.kind != "f":
+            raise InputError(f"{tensor.label} has a scale for each channel, which an input or output can't have")
     if len(source.shape) not in _INPUT_RANKS or min(source.shape) < 1:
         raise InputError(f"not an image classifier: its input has shape {source.shape}, expected [batch, ...]")
     if len(target.shape) != _MATRIX or target.shape[0] != source.shape[0] or target.shape[1] < _MATRIX:
         raise InputError(f"not an image classifier: its output has shape {target.shape}, expected [batch, classes]")
-    for spec in (source, target):
-        if spec.dtype.name not in ("float32", *_INTEGERS):
-            raise InputError(f"inputs and outputs of type {spec.dtype} aren't supported")
+    for tensor in (source, target):
+        if tensor.dtype.name not in ("float32", *_INTEGERS):
+            raise InputError(f"inputs and outputs of type {tensor.dtype} aren't supported")
     return source, target
 
 
-def _spec(tensor: Table) -> TensorSpec:
-    dtype = np.dtype(tensor.element.numpy)
-    quantization = tensor.quantization
-    scales = None if quantization is None else quantization.scale
-    if scales is None or not len(scales) or dtype.kind == "f":
-        return TensorSpec(tensor.name or "", tensor.dims, dtype, 0.0, 0)
-    if len(scales) > 1:
-        raise InputError(f"{tensor.label} has a scale for each channel, which an input or output can't have")
-    return TensorSpec(tensor.name or "", tensor.dims, dtype, float(scales[0]), int(quantization.zero_point[0]))
-
-
-def _parameters(graph: Table) -> int:
+def _parameters(graph: Graph) -> int:
     weights = {
-        index
+        tensor.index: tensor
         for operator in graph.operators
-        for role, index in zip(operator.roles, operator.inputs, strict=False)  # the roles of outputs come last
-        if index >= 0 and role in _WEIGHT_ROLES and graph.tensors[index].data is not None
-        if role == "b" or graph.tensors[index].element.name not in _NOT_WEIGHTS
+        # The roles of outputs come last.
+        for role, tensor in zip(ops.of(operator).roles(operator), operator.inputs, strict=False)
+        if tensor is not None and role in _WEIGHT_ROLES and tensor.stored is not None
+        if role == "b" or tensor.element not in _NOT_WEIGHTS
     }
-    return sum(int(np.prod(graph.tensors[index].dims, dtype=np.int64)) for index in weights)
+    return sum(math.prod(tensor.shape) for tensor in weights.values())

@@ -9,14 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfharden import _native
 from tfharden.errors import InputError
-from tfharden.tflite import memory
-from tfharden.tflite.format import verifier
-from tfharden.tflite.model import TensorSpec, TFLiteFile
-
-# Kernel sets by name, and LiteRT's names for them.
-KERNELS = {"xnnpack": "AUTO", "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
+from tfharden.tflite import litert, memory
+from tfharden.tflite.graph import Tensor
+from tfharden.tflite.litert import KERNELS
+from tfharden.tflite.model import TFLiteFile
 
 # A batch whose largest activation outgrows the cache runs slower than its images one by one.
 _CACHE_BYTES = 2**20
@@ -47,8 +44,7 @@ class Runtime:
         self.kernels = kernels
         self.threads = threads
         self._scale, self._zero_point = _affine(file.input)
-        graph = verifier.parse(file.content).subgraphs[0]
-        self._check_batch = functools.cache(functools.partial(memory.check_batch, graph))
+        self._check_batch = functools.cache(functools.partial(memory.check_batch, file.graph))
         own = file.input.shape[0]
         batch_size = max(1, min(batch_size, own * _CACHE_BYTES // file.activation_bytes))
         self.batched = self._answers_in_batches(batch_size)
@@ -176,19 +172,12 @@ class _Interpreter:
     """
 
     def __init__(self, file: TFLiteFile, kernels: str, check_batch: Callable[[int], None]) -> None:
-        from ai_edge_litert import interpreter  # noqa: PLC0415 - slow to load, and reading a file doesn't need it
-
         self._name = file.name
         self._check_batch = check_batch
         self._batch = file.input.shape[0]
         self._shape = (self._batch, file.output.shape[1])
         try:
-            resolver = getattr(interpreter.OpResolverType, KERNELS[kernels])
-            with _native.native_stderr():
-                self._litert = interpreter.Interpreter(
-                    model_content=file.content, experimental_op_resolver_type=resolver, num_threads=1
-                )
-                self._litert.allocate_tensors()
+            self._litert = litert.interpreter(file.content, kernels)
             self._input = self._litert.get_input_details()[0]["index"]
             self._output = self._litert.get_output_details()[0]["index"]
         except (RuntimeError, ValueError, MemoryError) as error:
@@ -196,16 +185,16 @@ class _Interpreter:
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Outputs [n, classes] for a batch [n, ...]."""
-        litert = self._litert
+        interpreter = self._litert
         try:
             if len(batch) != self._batch:
                 self._check_batch(len(batch))
-                litert.resize_tensor_input(self._input, batch.shape)
-                litert.allocate_tensors()
+                interpreter.resize_tensor_input(self._input, batch.shape)
+                interpreter.allocate_tensors()
                 self._batch, self._shape = len(batch), (len(batch), self._shape[1])
-            litert.set_tensor(self._input, batch)
-            litert.invoke()
-            outputs = litert.get_tensor(self._output)
+            interpreter.set_tensor(self._input, batch)
+            interpreter.invoke()
+            outputs = interpreter.get_tensor(self._output)
         except (RuntimeError, ValueError, MemoryError) as error:
             raise InputError(f"{self._name}: LiteRT can't run it: {_one_line(error)}") from error
         if outputs.shape != self._shape:
@@ -213,9 +202,9 @@ class _Interpreter:
         return outputs
 
 
-def _affine(spec: TensorSpec) -> tuple[float, int]:
+def _affine(tensor: Tensor) -> tuple[float, int]:
     # Integers without a scale are what they are, as in files that take pixels.
-    return (spec.scale, spec.zero_point) if spec.scale else (1.0, 0)
+    return (tensor.scale, tensor.zero_point) if tensor.scale else (1.0, 0)
 
 
 def _agree(given: np.ndarray, expected: np.ndarray) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfharden.tflite.twin.kernels.fixed_point import (
+from tfharden.tflite.kernels.fixed_point import (
     Double,
     DoubleRounding,
     Float,

@@ -1,4 +1,4 @@
-"""Attention transfer: where a teacher's map is active, whatever its channels say."""
+"""Attention transfer: the positions at which a teacher's map is active, over all channels."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ def attention_map(features: tf.Tensor) -> tf.Tensor:
 @registered
 @dataclasses.dataclass(frozen=True)
 class AttentionTransfer(PerExampleLoss):
-    """|q_student - q_teacher|_2^2 of activation-based attention maps (Zagoruyko and Komodakis 2017).
+    """|q_student - q_teacher|_2^2 of activation-based attention maps.
 
-    The paper prints the norm itself, times beta / 2; the authors' code squares it and takes the mean over the
-    positions. Here it is squared, for a gradient that ends at 0, and summed, so that it doesn't depend on the map's
-    size: 2 - 2 cos of the maps, between 0 and 2. The code's beta is a weight of beta / (height * width): the usual
-    1,000 on a map of 32x32 is about the default of 1 here.
+    Zagoruyko and Komodakis 2017, arXiv:1612.03928. The paper prints the norm itself, times beta / 2; the authors' code
+    squares it and takes the mean over the positions. Here it is squared, for a gradient that ends at 0, and summed, so
+    that it doesn't depend on the map's size: 2 - 2 cos of the maps, between 0 and 2. The code's beta is a weight of
+    beta / (height * width): the usual 1,000 on a map of 32x32 is about the default of 1 here.
 
     Features of different sides are averaged to the smaller ones before the squares; channels may differ.
 

@@ -1,4 +1,4 @@
-"""What every distillation loss is: Keras' `DistillationLoss` with a value for each example."""
+"""Distillation loss with a value for each example, on Keras' `DistillationLoss`."""
 
 import abc
 import dataclasses
@@ -8,6 +8,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
+from tfharden._validation import check_number
 from tfharden.distillation.layers import Projection
 from tfharden.errors import InputError
 from tfharden.serialization import Configurable
@@ -53,13 +54,12 @@ class PerExampleLoss(Configurable, keras.distillation.DistillationLoss, abc.ABC)
     def _check(self, **least: float) -> None:
         """Refuses settings below their least values, NaN, and a negative weight."""
         for name, bound in {"weight": 0.0, **least}.items():
-            if not getattr(self, name) >= bound:
-                raise InputError(f"{type(self).__name__}: {name}={getattr(self, name)} has to be >= {bound:g}")
+            check_number(f"{type(self).__name__}: {name}", getattr(self, name), least=bound)
 
 
 @dataclasses.dataclass(frozen=True)
 class BetweenExamples(PerExampleLoss):
-    """A loss on how the examples of a batch lie to one another: features of any shape and width, flattened.
+    """A loss on relations between the examples of a batch: features of any shape and width, flattened.
 
     Partners are those of the batch (on one replica), also such as have the sample weight 0. The teacher isn't
     differentiated.
@@ -84,16 +84,18 @@ def layer_names(loss: keras.distillation.DistillationLoss) -> tuple[str, str] | 
     Raises:
         InputError: one of them only.
     """
-    names = getattr(loss, "student_layer_name", None), getattr(loss, "teacher_layer_name", None)
-    if any(names) and not all(names):
+    student, teacher = getattr(loss, "student_layer_name", None), getattr(loss, "teacher_layer_name", None)
+    if student and teacher:
+        return student, teacher
+    if student or teacher:
         raise InputError(f"{type(loss).__name__} names one layer only: give student_layer_name and teacher_layer_name")
-    return names if all(names) else None
+    return None
 
 
 def adapter(
     loss: keras.distillation.DistillationLoss, student_shape: Sequence[int], teacher_shape: Sequence[int], seed: int
 ) -> keras.layers.Layer | None:
-    """What a loss wants between the features and itself; Keras' compare features of one shape, so they get projected.
+    """The layer between the features and a loss; Keras' losses compare features of one shape, which are projected.
 
     Raises:
         InputError: features that can't be compared.

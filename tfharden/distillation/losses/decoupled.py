@@ -1,15 +1,16 @@
-"""Decoupled soft targets: how sure the teacher is of its class, and how it ranks the others, weighed apart."""
+"""Decoupled soft targets: a weight for the target class against the rest, and one for the other classes."""
 
 import dataclasses
 
 import tensorflow as tf
 
+from tfharden._validation import check_number
 from tfharden.distillation.losses.base import PerExampleLoss
-from tfharden.errors import InputError
 from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
 
-_HIDDEN = tf.float32.min  # a logit whose probability is 0
+# A logit whose probability is 0.
+HIDDEN_LOGIT = tf.float32.min
 
 
 def decoupled_divergences(
@@ -17,29 +18,31 @@ def decoupled_divergences(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The two parts of KL(p || q) = TCKD + (1 - p_t) NCKD, each `[batch]`, for target classes t, `[batch]`.
 
-    TCKD = KL((p_t, 1 - p_t) || (q_t, 1 - q_t)) knows the target class from the rest; NCKD = KL(p' || q') compares the
-    other classes among themselves: p'_i = p_i / (1 - p_t), i != t. Both come from logits, so that nothing is lost where
-    p_t rounds to 1.
+    TCKD = KL((p_t, 1 - p_t) || (q_t, 1 - q_t)) compares the target class with the rest; NCKD = KL(p' || q') compares
+    the other classes among themselves: p'_i = p_i / (1 - p_t), i != t. Both come from logits, so that nothing is lost
+    where p_t rounds to 1.
     """
     teacher, student = tf.cast(teacher_logits, tf.float32), tf.cast(student_logits, tf.float32)
     is_target = tf.one_hot(targets, tf.shape(teacher)[-1], on_value=True, off_value=False, dtype=tf.bool)
 
     def split(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits of target and rest, `[batch, 2]`, and those of the rest, where the target's is hidden."""
-        target, others = tf.where(is_target, logits, 0.0), tf.where(is_target, _HIDDEN, logits)
+        target, others = tf.where(is_target, logits, 0.0), tf.where(is_target, HIDDEN_LOGIT, logits)
         return tf.stack([tf.reduce_sum(target, axis=-1), tf.reduce_logsumexp(others, axis=-1)], axis=-1), others
 
-    return tuple(kl_divergence(p, q) for p, q in zip(split(teacher), split(student), strict=True))
+    (teacher_pair, teacher_others), (student_pair, student_others) = split(teacher), split(student)
+    return kl_divergence(teacher_pair, student_pair), kl_divergence(teacher_others, student_others)
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class DecoupledTarget(PerExampleLoss):
-    """T^2 * (alpha * TCKD + beta * NCKD) on logits at temperature T (DKD, Zhao et al. 2022).
+    """T^2 * (alpha * TCKD + beta * NCKD) on logits at temperature T (DKD).
 
-    Soft targets are TCKD + (1 - p_t) * NCKD: the surer the teacher, the less of what it knows about the other classes
-    arrives. A fixed beta brings it back. The paper's target class t is the label, which a distillation loss isn't told:
-    here it is the teacher's top class, the same wherever the teacher is right. With two classes NCKD is 0.
+    Zhao et al. 2022, arXiv:2203.08679. Soft targets are TCKD + (1 - p_t) * NCKD: the more confident the teacher, the
+    less of what it knows about the other classes arrives. A fixed beta brings it back. The paper's target class t is
+    the label, which a distillation loss isn't told: here it is the teacher's top class, the same wherever the teacher
+    is right. With two classes NCKD is 0.
 
     The defaults are those of the authors' code for CIFAR-100, which also adds the cross entropy with the labels
     (`label_weight=1` in the Distiller) and lets this loss grow in over the first 20 epochs.
@@ -64,8 +67,7 @@ class DecoupledTarget(PerExampleLoss):
 
     def __post_init__(self) -> None:
         self._check(alpha=0.0, beta=0.0)
-        if not self.temperature > 0:
-            raise InputError(f"DecoupledTarget: temperature={self.temperature} has to be > 0")
+        check_number("DecoupledTarget: temperature", self.temperature, above=0)
 
     def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:  # noqa: D102
         t = self.temperature

@@ -13,11 +13,12 @@ from tfharden.serialization import registered
 @registered
 @dataclasses.dataclass(frozen=True)
 class Feature(PerExampleLoss):
-    """|f_teacher - f_student|^2 / mean |f_teacher|^2, hints from inner layers (FitNets, Romero et al. 2015).
+    """|f_teacher - f_student|^2 / mean |f_teacher|^2, hints from inner layers.
 
-    The division makes the loss a share of the teacher's energy in the batch, so that a weight means the same at every
-    layer and for every teacher. Where the shapes differ, the Distiller pools the larger map and projects the student's
-    channels; the projection is trained with the student and thrown away.
+    FitNets, Romero et al. 2015, arXiv:1412.6550. The division makes the loss a share of the teacher's energy in the
+    batch, so that a weight means the same at every layer and for every teacher. Where the shapes differ, the Distiller
+    pools the larger map and projects the student's channels; the projection is trained with the student and thrown
+    away.
 
     Args:
         student_layer_name: layer of the student whose output is compared; `backbone/block3` for one of a nested model.

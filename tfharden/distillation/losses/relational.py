@@ -1,4 +1,4 @@
-"""Relational distillation: how far the examples of a batch are from one another, and at which angles."""
+"""Relational distillation: distances and angles between the examples of a batch."""
 
 import dataclasses
 
@@ -36,11 +36,11 @@ def huber(error: tf.Tensor) -> tf.Tensor:
 @registered
 @dataclasses.dataclass(frozen=True)
 class RelationalDistance(BetweenExamples):
-    """Huber(psi_teacher - psi_student) of the relative distances between examples (RKD-D, Park et al. 2019).
+    """Huber(psi_teacher - psi_student) of the relative distances between examples (RKD-D).
 
-    The scale of features doesn't matter. An example's value is the mean over its batch - 1 partners, so the mean over
-    the batch is the paper's sum over ordered pairs, divided by batch * (batch - 1); the authors' code divides by
-    batch^2. A batch of 1 has no pairs and the value 0.
+    Park et al. 2019, arXiv:1904.05068. The scale of features doesn't matter. An example's value is the mean over its
+    batch - 1 partners, so the mean over the batch is the paper's sum over ordered pairs, divided by batch * (batch -
+    1); the authors' code divides by batch^2. A batch of 1 has no pairs and the value 0.
 
     Beside a cross entropy the usual weight is 25. The offsets take 4 * batch^2 * features bytes: prefer pooled layers.
     """
@@ -55,12 +55,12 @@ class RelationalDistance(BetweenExamples):
 @registered
 @dataclasses.dataclass(frozen=True)
 class RelationalAngle(BetweenExamples):
-    """Huber(cos_teacher - cos_student) of the angles between examples (RKD-A, Park et al. 2019).
+    """Huber(cos_teacher - cos_student) of the angles between examples (RKD-A).
 
-    Neither scale nor rotation of features matters. An example's value is the mean over the (batch - 1) * (batch - 2)
-    ordered pairs of others that are seen from it, so the mean over the batch is the paper's sum over triples of
-    different examples, divided by their number; the authors' code divides by batch^3. A batch of 1 or 2 has no triples
-    and the value 0. An angle at or towards a coinciding example counts as a right one.
+    Park et al. 2019, arXiv:1904.05068. Neither scale nor rotation of features matters. An example's value is the mean
+    over the (batch - 1) * (batch - 2) ordered pairs of others that are seen from it, so the mean over the batch is the
+    paper's sum over triples of different examples, divided by their number; the authors' code divides by batch^3. A
+    batch of 1 or 2 has no triples and the value 0. An angle at or towards a coinciding example counts as a right one.
 
     Beside a cross entropy the usual weight is 50. Memory grows with the cube of the batch: 4 * batch^3 bytes for the
     cosines, several times (64 MB each at 256), beside 4 * batch^2 * features for the offsets.

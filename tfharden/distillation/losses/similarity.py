@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: which examples of a batch excite a network alike."""
+"""Similarity-preserving distillation: similarities between the examples of a batch."""
 
 import dataclasses
 
@@ -17,11 +17,11 @@ def similarities(features: tf.Tensor) -> tf.Tensor:
 @registered
 @dataclasses.dataclass(frozen=True)
 class SimilarityPreserving(BetweenExamples):
-    """|G_teacher - G_student|_F^2 / batch^2 of the similarities between examples (Tung and Mori 2019).
+    """|G_teacher - G_student|_F^2 / batch^2 of the similarities between examples.
 
-    Neither scale nor rotation of features matters. An example's value is |row of the difference|^2 /
-    batch, so the mean over the batch is the paper's loss, without its factor gamma. It is small, at most 4 / batch:
-    beside a cross entropy the usual weight is 3,000.
+    Tung and Mori 2019, arXiv:1907.09682. Neither scale nor rotation of features matters. An example's value is |row of
+    the difference|^2 / batch, so the mean over the batch is the paper's loss, without its factor gamma. It is small, at
+    most 4 / batch: beside a cross entropy the usual weight is 3,000.
     """
 
     def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:  # noqa: D102

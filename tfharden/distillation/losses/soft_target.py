@@ -4,8 +4,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from tfharden._validation import check_number
 from tfharden.distillation.losses.base import PerExampleLoss
-from tfharden.errors import InputError
 from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
 
@@ -13,10 +13,10 @@ from tfharden.serialization import registered
 @registered
 @dataclasses.dataclass(frozen=True)
 class SoftTarget(PerExampleLoss):
-    """T^2 * KL(softmax(teacher / T) || softmax(student / T)) on logits (Hinton, Vinyals, Dean 2015).
+    """T^2 * KL(softmax(teacher / T) || softmax(student / T)) on logits.
 
-    T^2 keeps the gradient's size when T changes. KL is summed over classes and averaged over the batch. A hardened
-    teacher is soft already, hence temperature 1; 4 suits a natural one.
+    Hinton, Vinyals and Dean 2015, arXiv:1503.02531. T^2 keeps the gradient's size when T changes. KL is summed over
+    classes and averaged over the batch. A hardened teacher is soft already, hence temperature 1; 4 suits a natural one.
 
     Args:
         temperature: T > 0.
@@ -34,9 +34,9 @@ class SoftTarget(PerExampleLoss):
 
     def __post_init__(self) -> None:
         self._check()
-        if not self.temperature > 0:
-            raise InputError(f"SoftTarget: temperature={self.temperature} has to be > 0")
+        check_number("SoftTarget: temperature", self.temperature, above=0)
 
     def per_example(self, teacher_outputs: tf.Tensor, student_outputs: tf.Tensor) -> tf.Tensor:  # noqa: D102
         t = self.temperature
-        return t**2 * kl_divergence(teacher_outputs / t, student_outputs / t)
+        teacher, student = tf.cast(teacher_outputs, tf.float32) / t, tf.cast(student_outputs, tf.float32) / t
+        return t**2 * kl_divergence(teacher, student)

@@ -4,12 +4,13 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfharden.attacks import GradientAttack, ascend
+from tfharden._validation import check_number
+from tfharden.attacks import ascend
 from tfharden.attacks.core.criteria import predicted_classes
-from tfharden.distillation.objectives.base import DistillationObjective, Lesson, TaughtTrainer
-from tfharden.hardening.objectives import Outcome
-from tfharden.hardening.objectives.base import Batch, check_share
+from tfharden.distillation.objectives.base import DistillationObjective
+from tfharden.distillation.teaching_step import TeachingStep
 from tfharden.hardening.objectives.trades import noisy
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
 from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
 
@@ -30,21 +31,25 @@ class AdaAD(DistillationObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("robust_share", self.robust_share)
+        check_number("robust_share", self.robust_share, least=0, most=1)
 
-    def examples(self, attack: GradientAttack, trainer: TaughtTrainer, batch: Batch) -> tf.Tensor:  # noqa: D102
+    def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
+        attack = trainer.current_attack()
+
         def value_fn(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            student, teacher = trainer.logits_fn(images), trainer.teacher_logits(images, batch)
+            student, teacher = trainer.logits_fn(images), batch.extra.teacher_logits(images)
             return kl_divergence(teacher, student), predicted_classes(student) != predicted_classes(teacher)
 
         start = noisy(attack.threat, batch.x, trainer.next_seed())
         last = ascend(value_fn, start, attack.threat.projector(batch.x), attack.rule, attack.steps).x
         return tf.stop_gradient(last)
 
-    def __call__(self, lesson: Lesson, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
+    def __call__(  # noqa: D102
+        self, step: TeachingStep, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor
+    ) -> Outcome:
         images = (x_adversarial,) if self.robust_share == 1 else (x_adversarial, x)
-        students, teachers = lesson.student(*images), lesson.teacher(*images)
+        students, teachers = step.student(*images), step.teacher(*images)
         shares = (self.robust_share, 1 - self.robust_share)
-        terms = [s * lesson.distance(*pair) for s, *pair in zip(shares, students, teachers, strict=False)]
+        terms = [s * step.distance(*pair) for s, *pair in zip(shares, students, teachers, strict=False)]
         clean = students[1].logits if len(students) > 1 else None
         return Outcome(tf.add_n(terms), clean, students[0].logits)

@@ -1,55 +1,15 @@
-"""What every method of robust distillation is: which images student and teacher answer, and what the attack climbs."""
+"""Objective of robust distillation: which images student and teacher answer, and what the attack climbs."""
 
 import abc
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import ClassVar
 
 import tensorflow as tf
 
-from tfharden.attacks import GradientAttack
+from tfharden.distillation.teaching_step import TeachingStep
 from tfharden.errors import InputError
-from tfharden.hardening.objectives import Objective, Outcome
-from tfharden.hardening.objectives.base import Batch, Trainer
-
-
-class Answers(NamedTuple):
-    """What a model makes of some images.
-
-    Attributes:
-        logits: `[batch, classes]`, float32.
-        features: outputs of its inner layers, in the order of the losses that compare them.
-    """
-
-    logits: tf.Tensor
-    features: tuple[tf.Tensor, ...] = ()
-
-
-class Lesson(Protocol):
-    """One step's teaching, as an objective sees it."""
-
-    def student(self, *images: tf.Tensor) -> list[Answers]:
-        """The student's answers to each batch, from one forward pass in training mode; to be called once.
-
-        BatchNormalization sees all of them as one batch.
-        """
-
-    def teacher(self, *images: tf.Tensor) -> list[Answers]:
-        """The teacher's, in inference mode, without gradient."""
-
-    def distance(self, student: Answers, teacher: Answers) -> tf.Tensor:
-        """The sum of the distillation losses, each with its weight, `[batch]`."""
-
-    def distance_of_logits(self, student: tf.Tensor, teacher: tf.Tensor) -> tf.Tensor:
-        """The sum of those that compare logits alone."""
-
-
-class TaughtTrainer(Trainer, Protocol):
-    """A trainer with a teacher, which is a Distiller."""
-
-    attack: GradientAttack | None
-
-    def teacher_logits(self, images: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The teacher's logits for images made of a batch, in inference mode."""
+from tfharden.hardening.objectives.base import Objective
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,32 +19,39 @@ class DistillationObjective(Objective, abc.ABC):
     In all of them the attack sees student and teacher in inference mode, and the divergence is summed over classes
     and averaged over the batch. (PyTorch's KLDivLoss, which the authors' code of several methods uses, divides by the
     number of classes too: weights from there are to be divided by it here.)
+
+    Args:
+        label_smoothing: share of each label that is spread evenly over the classes, in the Distiller's term of the
+            labels; refused where `label_weight` is 0.
     """
 
-    needs_attack = True
+    needs_attack: ClassVar[bool] = True
 
-    def build(self, trainer: TaughtTrainer) -> None:  # noqa: D102
+    def build(self, trainer: Trainer) -> None:
+        """Keeps nothing.
+
+        Raises:
+            InputError: no attack where the method needs one.
+        """
         if self.needs_attack and trainer.attack is None:
             raise InputError(f"{type(self).__name__} teaches on attacked images: give the Distiller an attack")
 
-    def train(  # noqa: D102
-        self, trainer: TaughtTrainer, attack: GradientAttack | None, batch: Batch
-    ) -> tuple[tf.Tensor, Outcome]:
-        x_adversarial = batch.x if attack is None else self.examples(attack, trainer, batch)
-        loss, outcome, _ = trainer.descend(batch, x_adversarial)
-        return loss, outcome
-
-    def examples(self, attack: GradientAttack, trainer: TaughtTrainer, batch: Batch) -> tf.Tensor:
-        """The training examples: what the attack makes of the batch against the student and its labels."""
-        return attack.perturb(trainer.logits_fn, batch.x, batch.y, trainer.next_seed())
+    def outcome(self, trainer: Trainer, batch: Batch, x_adversarial: tf.Tensor) -> Outcome:
+        """The loss of each example: the method's, and the weighted cross entropy with the labels."""
+        step: TeachingStep = batch.extra
+        outcome = self(step, batch.x, x_adversarial, batch.y)
+        if not step.label_weight:
+            return outcome
+        labels = step.label_weight * self.cross_entropy(outcome.adversarial_logits, batch.y)
+        return outcome._replace(loss=outcome.loss + labels)
 
     @abc.abstractmethod
-    def __call__(self, lesson: Lesson, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
-        """The loss of each example.
+    def __call__(self, step: TeachingStep, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
+        """The loss of each example, without that of the labels.
 
         Args:
-            lesson: answers of student and teacher, and how far they are apart.
+            step: answers of student and teacher, and how far they are apart.
             x: clean images, `[batch, ...]`.
-            x_adversarial: what `examples` made of them.
+            x_adversarial: what `attacked` made of them.
             y: true classes, `[batch]`.
         """

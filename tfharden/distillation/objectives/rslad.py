@@ -4,20 +4,21 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfharden.attacks import GradientAttack
-from tfharden.distillation.objectives.base import DistillationObjective, Lesson, TaughtTrainer
-from tfharden.hardening.objectives import Outcome
-from tfharden.hardening.objectives.base import Batch, check_share
+from tfharden._validation import check_number
+from tfharden.distillation.objectives.base import DistillationObjective
+from tfharden.distillation.teaching_step import TeachingStep
 from tfharden.hardening.objectives.trades import away
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
 from tfharden.serialization import registered
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class RSLAD(DistillationObjective):
-    """r * distance(S(x_adv), T(x)) + (1 - r) * distance(S(x), T(x)) (Zi et al. 2021).
+    """r * distance(S(x_adv), T(x)) + (1 - r) * distance(S(x), T(x)) .
 
-    The teacher's answers replace labels everywhere: x_adv climbs KL(T(x) || S(x_adv)), from x and a little noise.
+    Zi et al. 2021, arXiv:2108.07969. The teacher's answers replace labels everywhere: x_adv climbs KL(T(x) ||
+    S(x_adv)), from x and a little noise.
 
     Args:
         robust_share: r, 5/6 in the authors' code.
@@ -27,14 +28,17 @@ class RSLAD(DistillationObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("robust_share", self.robust_share)
+        check_number("robust_share", self.robust_share, least=0, most=1)
 
-    def examples(self, attack: GradientAttack, trainer: TaughtTrainer, batch: Batch) -> tf.Tensor:  # noqa: D102
-        return away(attack, trainer.logits_fn, batch.x, trainer.teacher_logits(batch.x, batch), trainer.next_seed())
+    def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
+        teacher = batch.extra.teacher_logits(batch.x)
+        return away(trainer.current_attack(), trainer.logits_fn, batch.x, teacher, trainer.next_seed())
 
-    def __call__(self, lesson: Lesson, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
-        clean, attacked = lesson.student(x, x_adversarial)
-        (teacher,) = lesson.teacher(x)
-        robust, natural = lesson.distance(attacked, teacher), lesson.distance(clean, teacher)
+    def __call__(  # noqa: D102
+        self, step: TeachingStep, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor
+    ) -> Outcome:
+        clean, attacked = step.student(x, x_adversarial)
+        (teacher,) = step.teacher(x)
+        robust, natural = step.distance(attacked, teacher), step.distance(clean, teacher)
         loss = self.robust_share * robust + (1 - self.robust_share) * natural
         return Outcome(loss, clean.logits, attacked.logits)

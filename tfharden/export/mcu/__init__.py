@@ -1,4 +1,4 @@
-"""The MCU kit: a .tflite as C++ sources for tflite-micro, with what it needs, and answers to check it by."""
+"""MCU kit: a .tflite as C++ sources for tflite-micro, with what it needs, and answers to check it by."""
 
 from tfharden.export.mcu.arena import Arena, measure
 from tfharden.export.mcu.kit import Kit, mcu_kit

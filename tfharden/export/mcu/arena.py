@@ -1,4 +1,4 @@
-"""How much memory a file needs on tflite-micro, and what it answers there."""
+"""Arena of a file on tflite-micro: the memory that it needs, and its answers there."""
 
 import dataclasses
 import importlib.metadata
@@ -14,16 +14,15 @@ import numpy as np
 
 from tfharden.errors import InputError
 from tfharden.tflite import TFLiteFile
-from tfharden.tflite.format import verifier
 
 PACKAGE = "tflite_micro"
 MISSING = "tflite-micro isn't installed: pip install 'tfharden[micro]'"
 # More memory than any microcontroller has.
-MOST_BYTES = 2**26
-SECONDS = 600
+MAX_BYTES = 2**26
+TIMEOUT_SECONDS = 600
 _WORKER = pathlib.Path(__file__).with_name("worker.py")
 # Generous bounds on what tflite-micro keeps of each, on a 64-bit host.
-_OF_TENSOR, _OF_OPERATOR, _OF_CHANNEL, _OF_ALL = 64, 512, 16, 4096
+_TENSOR_BYTES, _OPERATOR_BYTES, _CHANNEL_BYTES, _BASE_BYTES = 64, 512, 16, 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +75,15 @@ def run(file: TFLiteFile, stored: np.ndarray) -> MicroRun:
     if version() is None:
         raise InputError(MISSING)
     given = io.BytesIO()
-    np.savez(given, content=np.frombuffer(file.content, np.uint8), inputs=stored, most=MOST_BYTES)
+    np.savez(given, content=np.frombuffer(file.content, np.uint8), inputs=stored, most=MAX_BYTES)
     # -P: the folder of the worker isn't a place to import from.
     command = [sys.executable, "-P", str(_WORKER)]
     try:
-        done = subprocess.run(command, input=given.getvalue(), capture_output=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            command, input=given.getvalue(), capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired as error:
-        raise _refused(file, f"it was not done after {SECONDS} s") from error
+        raise _refused(file, f"it was not done after {TIMEOUT_SECONDS} s") from error
     answer = _answer(done)
     if "reason" in answer:
         raise _refused(file, str(answer["reason"]))
@@ -103,17 +104,11 @@ def _answer(done: subprocess.CompletedProcess[bytes]) -> dict[str, np.ndarray]:
 
 def estimate(file: TFLiteFile) -> int:
     """Bytes that are enough where nothing is measured: as if no two activations ever shared memory."""
-    graph = verifier.parse(file.content).subgraphs[0]
-    activations = sum(
-        16 + math.prod(tensor.dims) * tensor.element.bits // 8 for tensor in graph.tensors if tensor.data is None
-    )
-    channels = sum(
-        len(tensor.quantization.scale)
-        for tensor in graph.tensors
-        if tensor.quantization is not None and tensor.quantization.scale is not None
-    )
-    records = _OF_TENSOR * len(graph.tensors) + _OF_OPERATOR * len(graph.operators) + _OF_CHANNEL * channels
-    return activations + records + _OF_ALL
+    tensors, operators = file.graph.tensors, file.graph.operators
+    activations = sum(16 + math.prod(tensor.shape) * tensor.bits // 8 for tensor in tensors if tensor.stored is None)
+    channels = sum(len(tensor.scales) for tensor in tensors)
+    records = _TENSOR_BYTES * len(tensors) + _OPERATOR_BYTES * len(operators) + _CHANNEL_BYTES * channels
+    return activations + records + _BASE_BYTES
 
 
 def _refused(file: TFLiteFile, reason: str) -> InputError:

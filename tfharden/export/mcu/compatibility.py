@@ -1,21 +1,20 @@
-"""Which files a kit can be made of: what tflite-micro runs, as far as the file itself tells."""
+"""Compatibility of a file with tflite-micro, as far as the file itself tells."""
 
 from tfharden.errors import InputError
 from tfharden.export.mcu import operators
 from tfharden.tflite import TFLiteFile
-from tfharden.tflite.format import verifier
 
 # Sources are six times as large, and no microcontroller has more flash.
-MOST_BYTES = 2**25
+MAX_BYTES = 2**25
 
 
-def check(file: TFLiteFile) -> None:
+def check_compatibility(file: TFLiteFile) -> None:
     """Refuses a file that the kit isn't for.
 
     Raises:
         InputError: floats in it, another batch than 1, operators that tflite-micro lacks, too large a file.
     """
-    if len(file.content) > MOST_BYTES:
+    if len(file.content) > MAX_BYTES:
         raise InputError(f"{file.name}: {len(file.content) / 2**20:.0f} MiB are more than a microcontroller holds")
     _check_types(file)
     if file.input.shape[0] != 1:
@@ -42,8 +41,8 @@ def _check_types(file: TFLiteFile) -> None:
 
 
 def _check_layout(file: TFLiteFile) -> None:
-    model = verifier.parse(file.content)
-    if len(model.subgraphs) > 1:
-        raise InputError(f"{file.name}: it holds {len(model.subgraphs)} graphs, a microcontroller needs a single one")
-    if any(buffer.data is None and buffer.offset > 1 for buffer in model.buffers):
+    graphs = len(file.model.graphs)
+    if graphs > 1:
+        raise InputError(f"{file.name}: it holds {graphs} graphs, a microcontroller needs a single one")
+    if any(buffer.data is None and buffer.offset > 1 for buffer in file.model.buffers):
         raise InputError(f"{file.name}: its weights lie behind the flatbuffer, where tflite-micro doesn't look")

@@ -1,4 +1,4 @@
-"""Folders that are whole or absent: made beside their place, then renamed into it."""
+"""Folders of kits, whole or absent: made beside their place, then renamed into it."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tfharden.errors import InputError
 from tfharden.export.mcu import sources
 
 
-def check(folder: _io.Path, overwrite: bool = False) -> None:
+def check_folder(folder: _io.Path, overwrite: bool = False) -> None:
     """Refuses a folder that a kit can't take the place of.
 
     Raises:
@@ -36,9 +36,9 @@ def write(folder: _io.Path, texts: Mapping[str, str], overwrite: bool = False) -
     """Puts files, by their paths within, into a folder that is new, empty, or a kit to overwrite.
 
     Raises:
-        InputError: as `check`; or it can't be written, and is left as it was.
+        InputError: as `check_folder`; or it can't be written, and is left as it was.
     """
-    check(folder, overwrite)
+    check_folder(folder, overwrite)
     # A link stays a link.
     path = pathlib.Path(folder).resolve()
     try:

@@ -12,10 +12,10 @@ from tfharden.tflite import Runtime, TFLiteFile
 
 COUNT = 10
 # Images that tflite-micro is compared on, taken evenly from all that were given.
-MOST_COMPARED = 100
-_MOST_IMAGES = 1000
+MAX_COMPARED_IMAGES = 100
+_MAX_STORED_IMAGES = 1000
 # Share of the input's range by which images may exceed it (they saturate), and which they have to fill at least.
-MOST_BEYOND, LEAST_FILLED = 1 / 4, 1 / 32
+MAX_EXCESS_SHARE, MIN_SPAN_SHARE = 1 / 4, 1 / 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +49,11 @@ class Agreement:
 
 
 def answers(file: TFLiteFile, images: np.ndarray) -> Answers:
-    """Answers to at most MOST_COMPARED images, taken evenly from those `[n, ...]` in the model's units that differ.
+    """Answers to at most MAX_COMPARED_IMAGES of the images that differ, taken evenly.
+
+    Args:
+        file: the file.
+        images: `[n, ...]`, in the units of the model's input.
 
     Raises:
         InputError: images that don't fit the file, are in other units, or of which too few differ.
@@ -58,13 +62,13 @@ def answers(file: TFLiteFile, images: np.ndarray) -> Answers:
         images = check_images(images, file.input.shape[1:], (-math.inf, math.inf))
         runtime = Runtime(file, kernels="reference", batch_size=1)
         _check_units(images, *input_range(file))
-        stored = runtime.quantize(images[_evenly(len(images), _MOST_IMAGES)])
+        stored = runtime.quantize(images[_evenly(len(images), _MAX_STORED_IMAGES)])
         different = np.stack(list({image.tobytes(): image for image in stored}.values()))
         if len(different) < COUNT:
             raise InputError(f"{len(different)} different images are too few: golden vectors need {COUNT}")
     except InputError as error:
         raise InputError(f"{file.name}: {error}") from error
-    chosen = different[_evenly(len(different), MOST_COMPARED)]
+    chosen = different[_evenly(len(different), MAX_COMPARED_IMAGES)]
     return Answers(chosen, runtime.predict_raw(chosen))
 
 
@@ -92,7 +96,7 @@ def _evenly(count: int, most: int) -> np.ndarray:
 def _check_units(images: np.ndarray, low: float, high: float) -> None:
     smallest, largest = float(images.min()), float(images.max())
     beyond = max(low - smallest, largest - high)
-    if beyond > MOST_BEYOND * (high - low) or largest - smallest < LEAST_FILLED * (high - low):
+    if beyond > MAX_EXCESS_SHARE * (high - low) or largest - smallest < MIN_SPAN_SHARE * (high - low):
         raise InputError(
             f"images span [{smallest:.4g}, {largest:.4g}] and the input holds [{low:.4g}, {high:.4g}]: give images in "
             f"the units of the model (--input_range)"

@@ -1,4 +1,4 @@
-"""The kit as a whole: checked, measured, compared, and only then written."""
+"""MCU kit as a whole: checked, measured, compared, and only then written."""
 
 import dataclasses
 import pathlib
@@ -51,10 +51,10 @@ def mcu_kit(file: TFLiteFile | _io.Path, images: np.ndarray, folder: _io.Path, *
         InputError: a file that isn't fit for tflite-micro, images that don't fit it, a folder that holds other things.
         ExportError: tflite-micro predicts otherwise than LiteRT.
     """
-    folders.check(folder, overwrite)
+    folders.check_folder(folder, overwrite)
     if not isinstance(file, TFLiteFile):
         file = read(file)
-    compatibility.check(file)
+    compatibility.check_compatibility(file)
     answers = golden_vectors.answers(file, images)
     measured = agreement = None
     unmeasured, version = arena.MISSING, arena.version()

@@ -1,10 +1,10 @@
-"""What tflite-micro calls the operators that it has."""
+"""Operators of tflite-micro, and its names for them."""
 
 from collections.abc import Iterable
 
 from tfharden.errors import InputError
 
-# Of the operators in `tfharden.tflite.operators`, those that tflite-micro has kernels for, by LiteRT's names.
+# Of the operators in `tfharden.tflite.ops`, those that tflite-micro has kernels for, by LiteRT's names.
 _SUPPORTED = """
 ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_TO CAST CEIL CONCATENATION \
 CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FLOOR FLOOR_DIV \

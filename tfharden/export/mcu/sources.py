@@ -1,4 +1,4 @@
-"""The kit's files, from templates: a file for each, of the same path."""
+"""Sources of a kit, from templates: a file for each, of the same path."""
 
 import dataclasses
 import json
@@ -12,16 +12,16 @@ import numpy as np
 
 from tfharden.export.mcu import golden_vectors, operators
 from tfharden.export.mcu.arena import Arena
-from tfharden.tflite import TensorSpec, TFLiteFile
+from tfharden.tflite import Tensor, TFLiteFile
 
 SCHEMA = "tfharden.mcu_kit/1"
 RECORD = "kit.json"
 # More memory than was measured, for kernels that take scratch memory where the reference kernels take none.
 MARGIN_PERCENT = 25
-_ROUNDED_TO = 1024
+_ARENA_UNIT = 1024
 _TEMPLATES = pathlib.Path(__file__).with_name("templates")
 _SUFFIX = ".j2"
-_LONGEST_NAME = 80
+_MAX_NAME_CHARACTERS = 80
 
 
 def names() -> set[str]:
@@ -36,7 +36,7 @@ def with_margin(arena: Arena) -> int:
 
 def rounded_up(size: float) -> int:
     """Bytes in whole kilobytes."""
-    return -int(-size // _ROUNDED_TO) * _ROUNDED_TO
+    return -int(-size // _ARENA_UNIT) * _ARENA_UNIT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Facts:
     @property
     def name(self) -> str:
         """The file's name, which ends no comment and no code, in C++ as in Markdown."""
-        return re.sub(r"[^A-Za-z0-9._-]", "_", self.file.name)[:_LONGEST_NAME] or "model"
+        return re.sub(r"[^A-Za-z0-9._-]", "_", self.file.name)[:_MAX_NAME_CHARACTERS] or "model"
 
     @property
     def methods(self) -> list[str]:
@@ -125,8 +125,13 @@ def _record(facts: Facts) -> str:
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
-def _end(spec: TensorSpec) -> dict[str, Any]:
-    return {"shape": spec.shape, "dtype": spec.dtype.name, "scale": spec.scale, "zero_point": spec.zero_point}
+def _end(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "shape": tensor.shape,
+        "dtype": tensor.dtype.name,
+        "scale": tensor.scale,
+        "zero_point": tensor.zero_point,
+    }
 
 
 def _octets(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Runs a .tflite on tflite-micro in a process of its own, which a file that lies to native code may crash.
+"""Worker that runs a .tflite on tflite-micro in a process of its own, which a file that lies may crash.
 
 Reads an .npz from stdin with the file's `content`, its `inputs` [n, ...] and the `most` bytes to try; writes one to
 stdout with the `outputs` and the `arena` (the smallest that it runs in, head and tail), or with a `reason` why not.
@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-FIRST = 2**14
-ALIGNMENT = 16
+FIRST_ARENA_BYTES = 2**14
+ALIGNMENT_BYTES = 16
 
 
 def main() -> None:
-    """What stdin asks for."""
+    """Runs what stdin asks for."""
     with np.load(io.BytesIO(sys.stdin.buffer.read())) as given:
         content, inputs, most = given["content"].tobytes(), given["inputs"], int(given["most"])
     # Anything that isn't the answer would spoil it.
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _answer(content: bytes, inputs: np.ndarray, most: int) -> dict[str, np.ndarray]:
-    size = FIRST
+    size = FIRST_ARENA_BYTES
     with _heard() as said:
         while True:
             try:
@@ -41,15 +41,15 @@ def _answer(content: bytes, inputs: np.ndarray, most: int) -> dict[str, np.ndarr
                 size *= 2
         total, head, tail = (int(re.findall(rf"allocation {part} (\d+)", printed)[0]) for part in _PARTS)
         # Less than what it uses would be too little for sure, and some of that crashes it.
-        low, high = total // ALIGNMENT - 1, size // ALIGNMENT
+        low, high = total // ALIGNMENT_BYTES - 1, size // ALIGNMENT_BYTES
         while high - low > 1:
             middle = (low + high) // 2
             try:
-                enough = np.array_equal(_run(content, inputs[:1], middle * ALIGNMENT, said)[0], outputs[:1])
+                enough = np.array_equal(_run(content, inputs[:1], middle * ALIGNMENT_BYTES, said)[0], outputs[:1])
             except RuntimeError:
                 enough = False
             low, high = (low, middle) if enough else (middle, high)
-    return {"outputs": outputs, "arena": np.array([high * ALIGNMENT, head, tail])}
+    return {"outputs": outputs, "arena": np.array([high * ALIGNMENT_BYTES, head, tail])}
 
 
 _PARTS = ("total", "head", "tail")

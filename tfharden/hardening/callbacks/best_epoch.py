@@ -1,4 +1,4 @@
-"""Chooses the epoch by robust accuracy on held-out data, which robust overfitting lowers from some epoch on."""
+"""Best epoch: the weights of the highest robust accuracy on held-out data."""
 
 import contextlib
 import json
@@ -19,11 +19,11 @@ RECORD = "best_epoch.json"
 
 
 class BestEpoch(keras.callbacks.Callback):
-    """Leaves the plain model with the weights of the best epoch when training ends (Rice, Wong, Kolter 2020).
+    """Leaves the plain model with the weights of the best epoch when training ends.
 
-    Robust accuracy on held-out data falls from some epoch on while that on training data rises, so a part of the
-    training data has to be held out: chosen by the test data, the number would be too good. Of epochs that are equally
-    good the earliest stays.
+    Early stopping of Rice, Wong and Kolter 2020, arXiv:2002.11569. Robust accuracy on held-out data falls from some
+    epoch on while that on training data rises, so a part of the training data has to be held out: chosen by the test
+    data, the number would be too good. Of epochs that are equally good the earliest stays.
 
     What is kept is what validation saw, with an optimizer that averages weights (`use_ema=True`) too: the averages
     under `SwapEMAWeights`, before or after this callback in the list, and otherwise the weights as they are. They are

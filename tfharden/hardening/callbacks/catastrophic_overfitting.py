@@ -1,4 +1,4 @@
-"""Watches single-step training for catastrophic overfitting: a model that learns to fool the one step."""
+"""Catastrophic overfitting of single-step training: a model learns to fool the one step."""
 
 import dataclasses
 import warnings
@@ -7,22 +7,22 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from tfharden._validation import check_number, check_whole_number
 from tfharden.attacks import PGD
 from tfharden.classifiers import KerasClassifier, shapes
 from tfharden.data.examples import check_images, check_labels
 from tfharden.errors import InputError, TrainingWarning
-from tfharden.hardening.objectives.base import Objective, check_share
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.threats import Threat
 
 # What logs call the measured accuracy.
-WATCHED = "watched_robust_accuracy"
-# A model that is right on this much more of what it trains on than PGD leaves right has learnt to fool the one step.
-FOOLED = 0.5
+WATCHED_ACCURACY = "watched_robust_accuracy"
+# A model has learnt to fool the one step if accuracy on its training examples is this far above that under PGD.
+FOOLED_GAP = 0.5
 
 
-class _Good(NamedTuple):
-    """All that the end of an epoch leaves behind."""
+class _EpochState(NamedTuple):
+    """State at the end of an epoch without overfitting."""
 
     epoch: int
     threat: Threat
@@ -31,13 +31,13 @@ class _Good(NamedTuple):
 
 
 class CatastrophicOverfitting(keras.callbacks.Callback):
-    """Goes back to the last good epoch when accuracy under PGD falls (Wong, Rice, Kolter 2020).
+    """Goes back to the last good epoch when accuracy under PGD falls.
 
-    In single-step training it may fall to 0 within an epoch, while that under the single step rises. It is measured at
-    each epoch's end, on the same examples with the same random starts, and logged as `watched_robust_accuracy`. When it
-    falls, or lies far below the accuracy on what is trained on, weights, optimizer and the count of training steps
-    (with it a radius that grows) become those of the end of the epoch before, and training stops there or goes on with
-    PGD.
+    Wong, Rice and Kolter 2020, arXiv:2001.03994. In single-step training it may fall to 0 within an epoch, while that
+    under the single step rises. It is measured at each epoch's end, on the same examples with the same random starts,
+    and logged as `watched_robust_accuracy`. When it falls, or lies far below the accuracy on what is trained on,
+    weights, optimizer and the count of training steps (with it a radius that grows) become those of the end of the
+    epoch before, and training stops there or goes on with PGD.
 
     While the radius grows (`ramp_steps`) it is measured at the radius that training has reached, and compared with what
     the weights of the epoch before reach under that same radius. The first epoch has none to be compared with, nor has
@@ -64,9 +64,8 @@ class CatastrophicOverfitting(keras.callbacks.Callback):
         self, x: np.ndarray, y: np.ndarray, *, drop: float = 0.2, steps: int = 10, fall_back: bool = False
     ) -> None:
         super().__init__()
-        check_share("drop", drop)
-        if isinstance(steps, bool) or not (isinstance(steps, int) and steps >= 1):
-            raise InputError(f"steps={steps!r} has to be a whole number >= 1")
+        check_number("drop", drop, least=0, most=1)
+        check_whole_number("steps", steps)
         self.x, self.y = x, y
         self.drop, self.steps, self.fall_back = drop, steps, fall_back
 
@@ -74,14 +73,14 @@ class CatastrophicOverfitting(keras.callbacks.Callback):
         trainer = self.model
         if trainer.attack is None:
             raise InputError("natural training can't overfit to an attack: leave CatastrophicOverfitting out")
-        if self.fall_back and type(trainer.objective).build is not Objective.build:
+        if self.fall_back and (trainer.objective_state is not None or trainer.sources):
             raise InputError(f"{type(trainer.objective).__name__} can't be left for PGD: leave fall_back out")
         shape, classes = shapes(trainer.model)
         bounds = trainer.attack.threat.bounds
         self._x = check_images(self.x, shape, bounds)
         self._y = check_labels(self.y, len(self._x), classes)
         self._classifier = KerasClassifier(trainer.model, bounds=bounds)
-        self._good: _Good | None = None
+        self._good: _EpochState | None = None
         self._best = 0.0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: D102
@@ -90,20 +89,20 @@ class CatastrophicOverfitting(keras.callbacks.Callback):
         threat = dataclasses.replace(threat, epsilon=float(threat.epsilon))  # a tensor while it grows
         accuracy = self._accuracy(threat)
         if logs is not None:
-            logs[WATCHED] = accuracy
+            logs[WATCHED_ACCURACY] = accuracy
         if good is not None and threat != good.threat:
             self._best = self._accuracy(threat, good.weights)
-        fooled = (logs or {}).get("robust_accuracy", 0.0) - accuracy > FOOLED
+        fooled = (logs or {}).get("robust_accuracy", 0.0) - accuracy > FOOLED_GAP
         if not fooled and (good is None or accuracy >= self._best - self.drop):
             self._best = max(self._best, accuracy)
             optimizer = [variable.numpy() for variable in trainer.optimizer.variables]
-            self._good = _Good(epoch, threat, trainer.get_weights(), optimizer)
+            self._good = _EpochState(epoch, threat, trainer.get_weights(), optimizer)
             return
         goes_on = self.fall_back and trainer.attack.steps < self.steps
-        course = f"goes on with PGD of {self.steps} steps" if goes_on else "stops"
+        next_step = f"goes on with PGD of {self.steps} steps" if goes_on else "stops"
         warnings.warn(
             f"catastrophic overfitting in epoch {epoch + 1}: {self._evidence(accuracy, logs or {})}; "
-            f"{self._restore()}, and training {course}",
+            f"{self._restore()}, and training {next_step}",
             TrainingWarning,
             stacklevel=2,
         )

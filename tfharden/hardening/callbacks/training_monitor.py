@@ -1,4 +1,4 @@
-"""Watches every training for what would make it worthless: a loss that is not finite, or that of guessing."""
+"""Training monitor: a loss that is not finite, or that stays the loss of guessing."""
 
 import math
 import warnings
@@ -9,16 +9,16 @@ import numpy as np
 
 from tfharden.errors import TrainingError, TrainingWarning
 
-# A loss within this share of log(classes) is that of a model that guesses.
-GUESSING = 0.005
-# Training steps before that is worth a word.
-PATIENCE = 100
+# A loss this close to log(classes), relative to it, is that of a model that guesses.
+GUESSING_TOLERANCE = 0.005
+# Training steps before the warning.
+PATIENCE_STEPS = 100
 
 
 class TrainingMonitor(keras.callbacks.Callback):
     """Stops at a loss that is not finite, with the last good weights; warns of a loss that stays that of guessing.
 
-    `RobustModel.fit` brings it. The good weights are those at the beginning of the epoch.
+    `RobustModel.fit` adds it. The good weights are those at the beginning of the epoch.
 
     Raises:
         TrainingError: the loss is not finite; tells epoch and step.
@@ -48,13 +48,13 @@ class TrainingMonitor(keras.callbacks.Callback):
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: D102
-        guessing = math.log(self.model.model.output_shape[-1])
-        early = self.model.attack is None or int(self.model.steps.numpy()) < PATIENCE
-        if self._warned or early or abs((logs or {})["loss"] - guessing) > GUESSING * guessing:
+        loss, guessing = float((logs or {}).get("loss", 0.0)), math.log(self.model.model.output_shape[-1])
+        early = self.model.attack is None or int(self.model.steps.numpy()) < PATIENCE_STEPS
+        if self._warned or early or abs(loss - guessing) > GUESSING_TOLERANCE * guessing:
             return
         self._warned = True
         warnings.warn(
-            f"after epoch {epoch + 1} the loss is {logs['loss']:.3f}, that of guessing ({guessing:.3f}): the model has "
+            f"after epoch {epoch + 1} the loss is {loss:.3f}, that of guessing ({guessing:.3f}): the model has "
             f"learnt nothing; let the radius grow (ramp_steps=, --ramp_epochs) or lower the learning rate",
             TrainingWarning,
             stacklevel=2,

@@ -1,27 +1,34 @@
-"""What adversarial training minimises, one method a file, and their names."""
+"""Objectives of adversarial training, one a file, and their names."""
 
 from typing import Any
 
-from tfharden.errors import InputError
-from tfharden.hardening.objectives.base import Forward, Objective, Outcome
-from tfharden.hardening.objectives.fast import NFGSM, Fast
+from tfharden._deprecation import renamed_names
+from tfharden._registry import Registry
+from tfharden.hardening.objectives.base import Forward, Objective, on_both
+from tfharden.hardening.objectives.fast import Fast
 from tfharden.hardening.objectives.fixed_sources import FixedSources
 from tfharden.hardening.objectives.free import Free
 from tfharden.hardening.objectives.goodfellow import Goodfellow
 from tfharden.hardening.objectives.madry import Madry
 from tfharden.hardening.objectives.mart import MART
+from tfharden.hardening.objectives.n_fgsm import NFGSM
 from tfharden.hardening.objectives.trades import TRADES
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
 
-BY_NAME: dict[str, type[Objective]] = {
-    "madry": Madry,
-    "goodfellow": Goodfellow,
-    "fast": Fast,
-    "n-fgsm": NFGSM,
-    "free": Free,
-    "trades": TRADES,
-    "mart": MART,
-    "fixed-sources": FixedSources,
-}
+KNOWN: Registry[type[Objective]] = Registry(
+    "objective",
+    {
+        "madry": Madry,
+        "goodfellow": Goodfellow,
+        "fast": Fast,
+        "n-fgsm": NFGSM,
+        "free": Free,
+        "trades": TRADES,
+        "mart": MART,
+        "fixed-sources": FixedSources,
+    },
+)
+register = KNOWN.register
 
 
 def get(name: str, *arguments: Any, **settings: Any) -> Objective:  # noqa: ANN401
@@ -30,16 +37,17 @@ def get(name: str, *arguments: Any, **settings: Any) -> Objective:  # noqa: ANN4
     Raises:
         InputError: an unknown name (the message lists the known ones), or settings that it refuses.
     """
-    if name not in BY_NAME:
-        raise InputError(f"unknown objective {name!r}: known are {', '.join(BY_NAME)}")
-    return BY_NAME[name](*arguments, **settings)
+    return KNOWN.find(name)(*arguments, **settings)
 
+
+__getattr__ = renamed_names(__name__, {"BY_NAME": "KNOWN"}, globals())
 
 __all__ = [
-    "BY_NAME",
+    "KNOWN",
     "MART",
     "NFGSM",
     "TRADES",
+    "Batch",
     "Fast",
     "FixedSources",
     "Forward",
@@ -48,5 +56,8 @@ __all__ = [
     "Madry",
     "Objective",
     "Outcome",
+    "Trainer",
     "get",
+    "on_both",
+    "register",
 ]

@@ -1,122 +1,99 @@
-"""What every objective is: where training examples come from, and what loss of them the weights descend."""
+"""Objective: how a method of adversarial training makes its examples, and what loss of them the weights descend."""
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfharden._validation import check_number
 from tfharden.attacks import GradientAttack
-from tfharden.errors import InputError
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
 from tfharden.losses import smoothed_cross_entropy
 from tfharden.serialization import Configurable
 
 Forward = Callable[[tf.Tensor], tf.Tensor]
 
 
-class Outcome(NamedTuple):
-    """What one training step computed.
-
-    Attributes:
-        loss: one value an example, `[batch]`.
-        clean_logits: `[batch, classes]`, None where the objective has no use for them.
-        adversarial_logits: likewise.
-    """
-
-    loss: tf.Tensor
-    clean_logits: tf.Tensor | None = None
-    adversarial_logits: tf.Tensor | None = None
-
-
-class Batch(NamedTuple):
-    """What `fit` brings in one step.
-
-    Attributes:
-        x: clean images, float32 `[batch, ...]`.
-        y: true classes, int32 `[batch]`.
-        sample_weight: `[batch]`, or None.
-        extra: what a trainer of another kind needs beside them.
-    """
-
-    x: tf.Tensor
-    y: tf.Tensor
-    sample_weight: tf.Tensor | None = None
-    extra: Any = None
-
-
-class Trainer(Protocol):
-    """What an objective needs of the trainer, which is a RobustModel."""
-
-    model: keras.Model
-
-    def logits_fn(self, x: tf.Tensor) -> tf.Tensor:
-        """Logits in inference mode."""
-
-    def next_seed(self) -> tf.Tensor:
-        """int32 [2], another at every step."""
-
-    def descend(
-        self, batch: Batch, x_adversarial: tf.Tensor, *, by_images: bool = False
-    ) -> tuple[tf.Tensor, Outcome, tf.Tensor | None]:
-        """One update of the weights: loss, outcome, and with `by_images` the gradient by `x_adversarial`."""
-
-    def add_weight(self, **settings: Any) -> keras.Variable:  # noqa: ANN401
-        """A variable that is saved with the trainer."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Objective(Configurable, abc.ABC):
-    """A method of adversarial training; subclasses are frozen dataclasses of a few lines.
+    """A method of training; subclasses are frozen dataclasses of a few lines.
+
+    `train_batch` is all that a trainer calls. It makes examples (`attacked`) and descends a loss (`outcome`, which is
+    `__call__` on the model in training). A method of another kind overrides `train_batch` itself.
 
     Args:
         label_smoothing: share of each label that is spread evenly over the classes, in the training loss only: the
             attack climbs the loss of the true class. It can mask gradients, so evaluate with the margin and Square.
+
+    Raises:
+        InputError: a share outside [0, 1].
+
+    Example:
+        @dataclasses.dataclass(frozen=True)
+        class CleanAndAttacked(Objective):
+            def __call__(self, forward, x, x_adversarial, y):
+                clean, attacked = on_both(forward, x, x_adversarial)
+                return Outcome(self.cross_entropy(clean, y) + self.cross_entropy(attacked, y), clean, attacked)
     """
 
     _: dataclasses.KW_ONLY
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        check_share("label_smoothing", self.label_smoothing)
+        check_number("label_smoothing", self.label_smoothing, least=0, most=1)
 
     @property
     def attack(self) -> GradientAttack | None:
         """The attack that the objective brings, where RobustModel is to be given none."""
         return None
 
-    def build(self, trainer: Trainer) -> None:
-        """Puts into `trainer` what has to be saved with it."""
+    @property
+    def fixed_models(self) -> tuple[keras.Model, ...]:
+        """Models that the objective uses and never changes; they are saved with the trainer."""
+        return ()
 
-    def train(self, trainer: Trainer, attack: GradientAttack | None, batch: Batch) -> tuple[tf.Tensor, Outcome]:
-        """One training step: examples are made, the weights descend; the step's loss and outcome."""
-        x_adversarial = self.attacked(attack, trainer.logits_fn, batch.x, batch.y, trainer.next_seed())
-        loss, outcome, _ = trainer.descend(batch, x_adversarial)
+    def build(self, trainer: Trainer) -> Any:  # noqa: ANN401
+        """What the objective keeps from step to step, made by `trainer.add_weight`; it is `trainer.objective_state`.
+
+        Raises:
+            InputError: a trainer that the objective can't train.
+        """
+        return None
+
+    def train_batch(self, trainer: Trainer, batch: Batch) -> tuple[tf.Tensor, Outcome]:
+        """One training step: examples are made, the weights descend.
+
+        Returns:
+            The step's mean loss, and what was computed.
+        """
+        x_adversarial = self.attacked(trainer, batch)
+        loss, outcome, _ = trainer.descend(batch, functools.partial(self.outcome, trainer, batch, x_adversarial))
         return loss, outcome
 
-    def attacked(
-        self, attack: GradientAttack | None, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
-    ) -> tf.Tensor:
-        """The training examples; `x` itself in natural training.
+    def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:
+        """The training examples, `[batch, ...]`; the clean images themselves in natural training."""
+        attack = trainer.current_attack()
+        if attack is None:
+            return batch.x
+        return attack.perturb(trainer.logits_fn, batch.x, batch.y, trainer.next_seed())
 
-        Args:
-            attack: RobustModel's or the objective's own, with the radius of this step.
-            logits_fn: images to logits, in inference mode.
-            x: clean images, `[batch, ...]`.
-            y: true classes, `[batch]`.
-            seed: int32 [2], another at every step.
-        """
-        return x if attack is None else attack.perturb(logits_fn, x, y, seed)
+    def outcome(self, trainer: Trainer, batch: Batch, x_adversarial: tf.Tensor) -> Outcome:
+        """The loss of each example of a batch, from the model in training mode."""
+        return self(trainer.forward, batch.x, x_adversarial, batch.y)
 
     @abc.abstractmethod
-    def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:
+    def __call__(self, forward: Any, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: ANN401
         """The loss of each example.
 
         Args:
-            forward: images to logits, in training mode; called once, since BatchNormalization counts every call.
+            forward: images to logits, in training mode; called once, since BatchNormalization counts every call. In
+                distillation the `TeachingStep`.
             x: clean images, `[batch, ...]`.
-            x_adversarial: what the attack made of them.
+            x_adversarial: what `attacked` made of them.
             y: true classes, `[batch]`.
         """
 
@@ -129,23 +106,3 @@ def on_both(forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor) -> tuple[t
     """Logits of clean and adversarial images from one forward pass: BatchNormalization sees both as one batch."""
     clean, adversarial = tf.split(forward(tf.concat([x, x_adversarial], axis=0)), 2)
     return clean, adversarial
-
-
-def check_share(name: str, value: float) -> None:
-    """Refuses what lies outside [0, 1].
-
-    Raises:
-        InputError: so it does.
-    """
-    if not 0 <= value <= 1:
-        raise InputError(f"{name}={value} has to lie in [0, 1]")
-
-
-def check_least(name: str, value: float, least: float) -> None:
-    """Refuses what is not finite, or less than `least`.
-
-    Raises:
-        InputError: so it is.
-    """
-    if not least <= value < float("inf"):
-        raise InputError(f"{name}={value} has to be a finite number >= {least:g}")

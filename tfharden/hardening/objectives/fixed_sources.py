@@ -10,8 +10,9 @@ import tensorflow as tf
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import logits_of, shapes
 from tfharden.errors import InputError
-from tfharden.hardening.objectives.base import Forward, Trainer
+from tfharden.hardening.objectives.base import Forward
 from tfharden.hardening.objectives.goodfellow import Goodfellow
+from tfharden.hardening.trainer import Batch, Trainer
 from tfharden.serialization import registered
 from tfharden.threats.base import uniform
 
@@ -21,9 +22,9 @@ from tfharden.threats.base import uniform
 class FixedSources(Goodfellow):
     """Goodfellow's loss on examples made against fixed models, one of them drawn for each batch.
 
-    With one source, the original model's examples as in Goodfellow, Shlens and Szegedy 2015; with several and
-    `itself`, ensemble adversarial training (Tramer et al. 2018). It teaches to resist transferred examples: a model
-    trained on fixed examples alone falls to its own gradients as an untrained one does.
+    With one source, the original model's examples as in Goodfellow, Shlens and Szegedy 2015 (arXiv:1412.6572); with
+    several and `itself`, ensemble adversarial training (Tramer et al. 2018, arXiv:1705.07204). It teaches to resist
+    transferred examples: a model trained on fixed examples alone falls to its own gradients as an untrained one does.
 
     Args:
         alpha: weight of the clean loss, in [0, 1].
@@ -47,6 +48,10 @@ class FixedSources(Goodfellow):
     def attack(self) -> GradientAttack:  # noqa: D102
         return self.make
 
+    @property
+    def fixed_models(self) -> tuple[keras.Model, ...]:  # noqa: D102
+        return tuple(self.sources)
+
     @functools.cached_property
     def _logits_fns(self) -> list[Forward]:
         return [_logits_fn(source, self.make.threat.bounds) for source in self.sources]
@@ -57,15 +62,13 @@ class FixedSources(Goodfellow):
                 raise InputError(
                     f"source and model differ in image shape or classes: {shapes(source)} and {shapes(trainer.model)}"
                 )
-        trainer.sources = list(self.sources)  # saved with the trainer
         _ = self._logits_fns  # looks at outputs, which a graph can't
 
-    def attacked(  # noqa: D102
-        self, attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
-    ) -> tf.Tensor:
-        makers = [*self._logits_fns, logits_fn] if self.itself else self._logits_fns
+    def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
+        attack, seed = trainer.current_attack(), trainer.next_seed()
+        makers = [*self._logits_fns, trainer.logits_fn] if self.itself else self._logits_fns
         drawn = tf.cast(len(makers) * uniform([], seed + 1), tf.int32)
-        branches = [lambda maker=maker: attack.perturb(maker, x, y, seed) for maker in makers]
+        branches = [lambda maker=maker: attack.perturb(maker, batch.x, batch.y, seed) for maker in makers]
         return tf.switch_case(drawn, branches)
 
 

@@ -1,13 +1,16 @@
 """Free adversarial training: one backward pass for both weights and images."""
 
 import dataclasses
+import functools
 
+import keras
 import tensorflow as tf
 
+from tfharden._validation import check_whole_number
 from tfharden.attacks import PGD, GradientAttack
 from tfharden.errors import InputError
-from tfharden.hardening.objectives.base import Batch, Outcome, Trainer
 from tfharden.hardening.objectives.madry import Madry
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
 from tfharden.serialization import registered
 from tfharden.threats import Threat
 
@@ -17,9 +20,10 @@ from tfharden.threats import Threat
 class Free(Madry):
     """Madry's loss on each batch several times; each backward pass updates the weights and the perturbation.
 
-    Shafahi et al. 2019. The perturbation goes on from one batch to the next, image by image of the batch, and steps
-    by the whole radius. It is made in training mode, since it comes with the weights' own gradient. Each replay is an
-    update of the weights, so train for epochs / replays, and let schedules of the learning rate count updates.
+    Shafahi et al. 2019, arXiv:1904.12843. The perturbation goes on from one batch to the next, image by image of the
+    batch, and steps by the whole radius. It is made in training mode, since it comes with the weights' own gradient.
+    Each replay is an update of the weights, so train for epochs / replays, and let schedules of the learning rate count
+    updates.
 
     Args:
         threat: ball and box.
@@ -33,16 +37,16 @@ class Free(Madry):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("replays", "batch_size"):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
-                raise InputError(f"{name}={getattr(self, name)} has to be a whole number >= 1")
+        check_whole_number("replays", self.replays)
+        check_whole_number("batch_size", self.batch_size)
 
     @property
     def attack(self) -> GradientAttack:  # noqa: D102
         return PGD(self.threat, steps=1)
 
-    def build(self, trainer: Trainer) -> None:  # noqa: D102
-        trainer.perturbation = trainer.add_weight(
+    def build(self, trainer: Trainer) -> keras.Variable:
+        """The perturbations, `[batch_size, ...]`."""
+        return trainer.add_weight(
             shape=(self.batch_size, *trainer.model.input_shape[1:]),
             initializer="zeros",
             trainable=False,
@@ -50,14 +54,15 @@ class Free(Madry):
             name="perturbation",
         )
 
-    def train(self, trainer: Trainer, attack: GradientAttack, batch: Batch) -> tuple[tf.Tensor, Outcome]:  # noqa: D102
-        x, threat, count = batch.x, attack.threat, tf.shape(batch.x)[0]
+    def train_batch(self, trainer: Trainer, batch: Batch) -> tuple[tf.Tensor, Outcome]:  # noqa: D102
+        x, threat, count = batch.x, trainer.current_attack().threat, tf.shape(batch.x)[0]
         if (x.shape[0] or 0) > self.batch_size:
             raise InputError(f"a batch of {x.shape[0]} images is larger than Free(batch_size={self.batch_size})")
-        kept = tf.convert_to_tensor(trainer.perturbation)
+        kept = tf.convert_to_tensor(trainer.objective_state)
         x_adversarial = threat.project(x + kept[:count], x)
         for _ in range(self.replays):
-            loss, outcome, gradient = trainer.descend(batch, x_adversarial, by_images=True)
+            compute = functools.partial(self.outcome, trainer, batch, x_adversarial)
+            loss, outcome, (gradient,) = trainer.descend(batch, compute, by=[x_adversarial])
             x_adversarial = threat.project(threat.step(x_adversarial, gradient, threat.epsilon), x)
-        trainer.perturbation.assign(tf.concat([x_adversarial - x, kept[count:]], axis=0))
+        trainer.objective_state.assign(tf.concat([x_adversarial - x, kept[count:]], axis=0))
         return loss, outcome

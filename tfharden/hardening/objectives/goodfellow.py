@@ -1,17 +1,21 @@
-"""A mix of clean and adversarial loss."""
+"""Goodfellow's objective: a mix of clean and adversarial loss."""
 
 import dataclasses
 
 import tensorflow as tf
 
-from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_share, on_both
+from tfharden._validation import check_number
+from tfharden.hardening.objectives.base import Forward, Objective, on_both
+from tfharden.hardening.trainer import Outcome
 from tfharden.serialization import registered
 
 
 @registered
 @dataclasses.dataclass(frozen=True)
 class Goodfellow(Objective):
-    """alpha * J(x, y) + (1 - alpha) * J(x_adv, y), a mix of losses (Goodfellow, Shlens, Szegedy 2015).
+    """alpha * J(x, y) + (1 - alpha) * J(x_adv, y).
+
+    Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572.
 
     Args:
         alpha: weight of the clean loss, in [0, 1].
@@ -21,7 +25,7 @@ class Goodfellow(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_share("alpha", self.alpha)
+        check_number("alpha", self.alpha, least=0, most=1)
 
     def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
         clean, adversarial = on_both(forward, x, x_adversarial)

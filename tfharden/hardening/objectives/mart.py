@@ -1,10 +1,12 @@
-"""MART: adversarial training that minds misclassified examples."""
+"""MART: adversarial training that weighs misclassified examples."""
 
 import dataclasses
 
 import tensorflow as tf
 
-from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_least, on_both
+from tfharden._validation import check_number
+from tfharden.hardening.objectives.base import Forward, Objective, on_both
+from tfharden.hardening.trainer import Outcome
 from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
 
@@ -17,7 +19,8 @@ ALMOST_ONE = 1.0001
 class MART(Objective):
     """J(x_adv, y) - log(1 - max_{k != y} p_k(x_adv)) + beta * KL(p(x) || p(x_adv)) * (1 - p_y(x)) (Wang et al. 2020).
 
-    The second term widens the margin, the third weighs stability by how unsure the model is of the clean image.
+    The paper is https://openreview.net/forum?id=rklOg6EFwS. The second term widens the margin, the third weighs
+    stability by how unsure the model is of the clean image.
 
     Args:
         beta: weight of the third term; 6 in the authors' code.
@@ -27,7 +30,7 @@ class MART(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least("beta", self.beta, 0)
+        check_number("beta", self.beta, least=0)
 
     def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
         clean, adversarial = on_both(forward, x, x_adversarial)

@@ -4,9 +4,11 @@ import dataclasses
 
 import tensorflow as tf
 
+from tfharden._validation import check_number
 from tfharden.attacks import GradientAttack, ascend
 from tfharden.attacks.core.criteria import predicted_classes
-from tfharden.hardening.objectives.base import Forward, Objective, Outcome, check_least, on_both
+from tfharden.hardening.objectives.base import Forward, Objective, on_both
+from tfharden.hardening.trainer import Batch, Outcome, Trainer
 from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
 from tfharden.threats import Threat
@@ -40,7 +42,7 @@ def away(attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, logits: tf.Te
 @registered
 @dataclasses.dataclass(frozen=True)
 class TRADES(Objective):
-    """J(x, y) + beta * max KL(p(x) || p(x_adv)) (Zhang et al. 2019).
+    """J(x, y) + beta * max KL(p(x) || p(x_adv)) (Zhang et al. 2019, arXiv:1901.08573).
 
     RobustModel's attack gives ball, steps and step rule; what it climbs is the divergence from the clean answer, from
     the clean image plus a little noise.
@@ -53,12 +55,13 @@ class TRADES(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least("beta", self.beta, 0)
+        check_number("beta", self.beta, least=0)
 
-    def attacked(  # noqa: D102
-        self, attack: GradientAttack | None, logits_fn: Forward, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor
-    ) -> tf.Tensor:
-        return x if attack is None else away(attack, logits_fn, x, logits_fn(x), seed)
+    def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
+        attack = trainer.current_attack()
+        if attack is None:
+            return batch.x
+        return away(attack, trainer.logits_fn, batch.x, trainer.logits_fn(batch.x), trainer.next_seed())
 
     def __call__(self, forward: Forward, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor) -> Outcome:  # noqa: D102
         clean, adversarial = on_both(forward, x, x_adversarial)

@@ -1,4 +1,4 @@
-"""Adds to a .tflite what the converter leaves out: metadata, and the names by which apps call it.
+"""Extension of a .tflite by what the converter leaves out: metadata, and the names by which apps call it.
 
 Offsets in a flatbuffer point forwards, from the root at its front to what was written first, at its end. So a new root
 is put before the old content, of which not a byte changes: what the file computes can't change, and constants stay
@@ -11,38 +11,38 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as generated
 
 from tfharden.errors import InputError
-from tfharden.tflite.format import flatbuffer, schema, verifier
+from tfharden.tflite.format import flatbuffer, schema
+from tfharden.tflite.model import TFLiteFile
 
 SIGNATURE = "serving_default"
 _ALIGNMENT = 16  # of constants
 
 
-def extended(content: bytes, metadata: Mapping[str, bytes], ends: tuple[str, str]) -> bytes:
+def extended(file: TFLiteFile, metadata: Mapping[str, bytes], ends: tuple[str, str]) -> bytes:
     """The same model with metadata and a signature.
 
     Args:
-        content: a .tflite.
+        file: the file.
         metadata: contents by name; an entry takes the place of one of the same name.
         ends: names of the input and the output in the signature, which takes the place of others.
 
     Raises:
-        InputError: not a valid .tflite, or one with data beyond its flatbuffer.
+        InputError: the file has data beyond its flatbuffer, or is too large.
     """
-    tree = verifier.parse(content)
-    if any(buffer.offset > 1 for buffer in tree.buffers):
+    model, content = file.model, file.content
+    if model.has_outside_data:
         raise InputError("a .tflite that keeps weights beyond its flatbuffer can't be extended")
     content += bytes(-len(content) % _ALIGNMENT)
     if len(content) + sum(map(len, metadata.values())) > flatbuffer.MAX_BYTES // 2:  # the builder grows by doubling
         raise InputError("a .tflite of more than 1 GiB can't be extended")
     writer = _Writer(content)
     old = generated.Model.GetRootAs(content)
-    buffers = [writer.old(old.Buffers(i)) for i in range(len(tree.buffers))]
-    entries = [writer.old(old.Metadata(i)) for i, entry in enumerate(tree.metadata) if entry.name not in metadata]
+    buffers = [writer.old(old.Buffers(i)) for i in range(len(model.buffers))]
+    entries = [writer.old(old.Metadata(i)) for i, (name, _) in enumerate(model.metadata) if name not in metadata]
     for name, value in metadata.items():
         buffers.append(writer.buffer(value))
         entries.append(writer.metadata(name, len(buffers) - 1))
-    graph = tree.subgraphs[0]
-    signature = writer.signature(ends, (graph.inputs[0], graph.outputs[0]))
+    signature = writer.signature(ends, (file.input.index, file.output.index))
     vectors = {"buffers": buffers, "metadata": entries, "signature_defs": [signature]}
     return writer.finished(old, {name: writer.vector(offsets) for name, offsets in vectors.items()})
 

@@ -1,0 +1,1 @@
+"""Benchmarks, a folder a subject: `python -m benchmarks.attacks` from the root of the repository."""
