@@ -34,8 +34,8 @@ class AnswerConfidence(RenamedMembers):
     wrong: float
     right_confidence: float | None
     wrong_confidence: float | None
-    right: np.ndarray = dataclasses.field(compare=False, repr=False)
-    probability: np.ndarray = dataclasses.field(compare=False, repr=False)
+    right: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool), compare=False, repr=False)
+    probability: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
