@@ -36,7 +36,7 @@ class ProbeFinding:
     """What a probe found.
 
     Attributes:
-        result: for report.json.
+        result: for report.json, with a field `seconds` that is filled in after the run.
         images: for the page, if the probe makes any.
     """
 
