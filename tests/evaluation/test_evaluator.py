@@ -145,7 +145,8 @@ def test_tflite_is_attacked_by_its_twin_or_by_transfer(files, recipe):
     x, y = examples()
     path = files / f"{recipe}.tflite"
     models = [linear_classifier(), str(path), th.TFLiteClassifier(path)]
-    source, file, box = content(models, (x, y), attacks=["fgsm", "pgd", Square(THREAT, queries=50)])["models"]
+    attacks = ["fgsm", "pgd", Square(THREAT, queries=50)]
+    source, file, box = content(models, (x, y), attacks=attacks, surrogate=models[0])["models"]
     assert source["kernels"] is None
     assert [attack["access"] for attack in file["attacks"]] == ["white-box", "white-box", "score"]
     assert [attack["access"] for attack in box["attacks"]] == ["transfer", "transfer", "score"]
