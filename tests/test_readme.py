@@ -1,9 +1,11 @@
-"""What the README shows works as it stands there, but for fewer epochs."""
+"""What the README shows works as it stands there, but for fewer epochs and digits."""
 
+import dataclasses
 import json
 import pathlib
 import re
 
+import tfharden as th
 from tfharden import attacks
 from tfharden.distillation import losses
 from tfharden.distillation import objectives as distillation
@@ -12,12 +14,14 @@ from tfharden.hardening import objectives
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def test_library_example(tmp_path, monkeypatch):
+def test_library_example(tmp_path, monkeypatch, digits):
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 20
     quick, changed = re.subn(r"epochs=\d+", "epochs=2", code)
     assert changed == 2
     monkeypatch.chdir(tmp_path)
+    few = dataclasses.replace(digits, train=th.data.take(digits.train, 500), test=th.data.take(digits.test, 60))
+    monkeypatch.setattr("tfharden.data.load", lambda name: few)
     exec(quick, {})
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [model["format"] for model in report["models"]] == ["keras", "tflite-int8"]

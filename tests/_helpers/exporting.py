@@ -16,12 +16,6 @@ QUANTIZER = pytest.mark.skipif(
 )
 
 
-def recipes(*without):
-    """Names of all recipes but some, as parameters; those of an extra that isn't installed are skipped."""
-    known = {name: recipe for name, recipe in th.export.RECIPES.items() if name not in without}
-    return [pytest.param(name, marks=QUANTIZER) if recipe.quantizer else name for name, recipe in known.items()]
-
-
 def images(count=64, seed=0, shape=SHAPE):
     return np.random.default_rng(seed).random((count, *shape), np.float32)
 

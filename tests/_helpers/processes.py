@@ -18,5 +18,5 @@ def fast(folder):
     epochs = {"baseline_epochs": 3, "teacher_epochs": 8, "student_epochs": 6, "compressed_epochs": 2}
     widths = {"baseline_width": 8, "teacher_width": 12, "student_width": 8}
     budget = {"attack_steps": 2, "steps": 3, "restarts": 1, "queries": 20, "calibration_examples": 40}
-    flags = {"output_dir": folder, "num_examples": 60} | epochs | widths | budget
+    flags = {"output_dir": folder, "num_examples": 60, "attacks": "pgd,square"} | epochs | widths | budget
     return [f"--{name}={value}" for name, value in flags.items()]

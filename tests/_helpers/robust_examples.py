@@ -67,9 +67,12 @@ class Numpy:
         return kernel, bias
 
 
-def robust(model, attack=None, objective=None, *, rate=RATE, settings=None, seed=0, **compile_options):
+def robust(
+    model, attack=None, objective=None, *, rate=RATE, settings=None, seed=0, run_eagerly=True, **compile_options
+):
+    """A compiled trainer. Its steps run eagerly, since tracing a graph takes longer than the few steps of a test."""
     trainer = th.RobustModel(model, attack, objective, seed=seed, **(settings or {}))
-    trainer.compile(keras.optimizers.SGD(rate), **compile_options)
+    trainer.compile(keras.optimizers.SGD(rate), run_eagerly=run_eagerly, **compile_options)
     return trainer
 
 

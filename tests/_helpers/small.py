@@ -21,8 +21,9 @@ def examples(count=64, seed=0):
 
 
 def fitted(trainer, *callbacks, epochs=5, rate=0.01, average=0.0, **settings):
-    """History of a training of 8 steps an epoch."""
-    trainer.compile(keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or None))
+    """History of a training of 8 steps an epoch; of one epoch eagerly, since tracing a graph would take longer."""
+    optimizer = keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or None)
+    trainer.compile(optimizer, run_eagerly=epochs == 1)
     swap = [keras.callbacks.SwapEMAWeights()] if average else []
     x, y = examples()
     return trainer.fit(x, y, batch_size=8, epochs=epochs, verbose=0, callbacks=[*callbacks, *swap], **settings).history

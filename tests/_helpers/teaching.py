@@ -19,10 +19,12 @@ def examples(count=8, seed=0):
     return random.random((count, *SHAPE), np.float32), random.integers(0, CLASSES, count).astype(np.int32)
 
 
-def distiller(student, teacher, losses, attack=None, objective=None, *, rate=0.1, **options):
-    compile_options = {key: options.pop(key) for key in ("metrics", "jit_compile", "run_eagerly") if key in options}
-    made = th.Distiller(student, teacher, losses, attack, objective, **options)
-    made.compile(keras.optimizers.SGD(rate), **compile_options)
+def distiller(
+    student, teacher, losses, attack=None, objective=None, *, rate=0.1, metrics=None, run_eagerly=True, **settings
+):
+    """A compiled trainer. Its steps run eagerly, since tracing a graph takes longer than the few steps of a test."""
+    made = th.Distiller(student, teacher, losses, attack, objective, **settings)
+    made.compile(keras.optimizers.SGD(rate), metrics=metrics, run_eagerly=run_eagerly)
     return made
 
 

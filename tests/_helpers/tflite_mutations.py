@@ -1,7 +1,7 @@
 """Damages a valid .tflite in thousands of ways and runs whatever the reader lets through; prints the counts as JSON.
 
 Its own process, because the defects it looks for are crashes and memory without bounds:
-`python tflite_mutations.py FILE bytes|fields runtime|twin FIRST LAST`.
+`python tflite_mutations.py FOLDER FILE,bytes|fields,runtime|twin,COUNT ...`.
 """
 
 import collections
@@ -115,8 +115,8 @@ def _no_options(_, __, operator, ___):
 
 
 def _operator(model, _, operator, dice):
-    name = dice.choice(ops.names())
-    spec = ops.find(name)
+    name = dice.choice(sorted(ops.KNOWN))
+    spec = ops.KNOWN[name]
     signature, _ = spec.signatures[-1]
     code = schema.OperatorCodeT()
     code.builtinCode, code.deprecatedBuiltinCode = _CODES[name], min(_CODES[name], 127)
@@ -185,21 +185,28 @@ def imitate(file):
 
 
 def main():
-    path, kind, user, first, last = sys.argv[1:]
-    use = {"runtime": run, "twin": imitate}[user]
-    use(tflite.read(path))  # loads whatever it needs
+    folder, *jobs = sys.argv[1:]
+    jobs = [job.split(",") for job in jobs]
+    users = {"runtime": run, "twin": imitate}
+    for name, _, user, _ in jobs:
+        users[user](tflite.read(pathlib.Path(folder, name)))  # loads whatever it needs
     taken = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
-    content = pathlib.Path(path).read_bytes()
-    damage = {"bytes": damage_bytes, "fields": damage_fields}[kind]
+    counts = [counted(pathlib.Path(folder, name), kind, users[user], int(count)) for name, kind, user, count in jobs]
+    print(json.dumps(counts))
+
+
+def counted(path, kind, use, count):
+    """How often each outcome comes of `count` damaged copies of a file."""
+    content, damage = path.read_bytes(), {"bytes": damage_bytes, "fields": damage_fields}[kind]
     counts = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         damaged = pathlib.Path(folder) / "damaged.tflite"
-        for seed in range(int(first), int(last)):
+        for seed in range(count):
             damaged.write_bytes(damage(content, random.Random(seed)))
-            print(seed, file=sys.stderr)  # the last line tells which one crashed
+            print(path.name, kind, use.__name__, seed, file=sys.stderr)  # the last line tells which one crashed
             counts[outcome(damaged, use)] += 1
-    print(json.dumps(counts))
+    return counts
 
 
 if __name__ == "__main__":

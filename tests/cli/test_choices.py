@@ -48,6 +48,10 @@ def test_names_are_those_of_the_registry(stated, registered):
     assert [*stated] == [*registered]
 
 
+def test_entry_points_are_those_that_datasets_are_loaded_from():
+    assert choices.DATASET_GROUP == th.data.datasets.ENTRY_POINT_GROUP
+
+
 def test_attacks():
     assert attacks.naming() == choices.KNOWN_ATTACKS
     assert [n for n, kind in attacks.KNOWN.items() if kind.minimises] == [*choices.MINIMUM_NORM_ATTACKS]

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import tfharden as th
 from tests._helpers.processes import ROOT, run_tool
 from tests._helpers.tools import configured, run_here
-from tfharden.cli import adversarial_training, harden, learning_rate, training
+from tfharden.cli import adversarial_training, harden, training
 from tfharden.errors import TrainingWarning
 from tfharden.hardening import Affine
 
@@ -211,7 +211,7 @@ def test_a_cluster_that_is_not_told(tmp_path, monkeypatch):
 )
 def test_learning_rate_rises_and_falls(decay, warm, expected):
     """At the beginning of each of three epochs; along a cosine cos(60 degrees) and cos(120 degrees) are a half."""
-    rate = learning_rate.schedule(1.0, 10 * warm, 10 * (3 - warm), decay)
+    rate = training.learning_rate_schedule(1.0, 10 * warm, 10 * (3 - warm), decay)
     np.testing.assert_allclose([float(rate(step)) for step in (0, 10, 20)], expected, atol=1e-6)
 
 

@@ -16,10 +16,13 @@ from tests._helpers.processes import fast, run_tool
 from tests._helpers.tools import run_here
 from tfharden.cli import pipeline as tool
 from tfharden.cli.pipeline import Pipeline
-from tfharden.cli.resume import MARKER, Stages
+from tfharden.cli.resume import MARKER
 
 MODELS = [f"{name}.keras" for name in ("baseline", "teacher", "student", "compressed")]
 MODELS += [f"{name}.tflite" for name in ("student_float32", "student_int8", "compressed_int8")]
+
+
+pytestmark = pytest.mark.slow
 
 
 class Killed(Exception):
@@ -82,13 +85,15 @@ def test_figures_are_those_of_the_files(pipeline):
 def test_worst_case_is_at_most_every_attack(pipeline):
     for model in report_of(pipeline[0])["models"]:
         attacked = [attack["robust_accuracy"] for attack in model["attacks"]]
-        assert model["worst_case"]["robust_accuracy"] <= min(attacked) <= model["clean_accuracy"]
+        shares = model["worst_case"]["robust_accuracy"], min(attacked), model["clean_accuracy"]
+        images = [round(60 * share) for share in shares]
+        assert images == sorted(images)
 
 
 def test_models_and_files_are_attacked_by_their_gradients_and_by_square(pipeline):
     for model in report_of(pipeline[0])["models"]:
         access = {attack["name"]: attack["access"] for attack in model["attacks"]}
-        assert access == dict.fromkeys(("fgsm", "pgd", "pgd-margin"), "white-box") | {"square": "score"}
+        assert access == {"pgd": "white-box", "square": "score"}
         assert model["probes"].keys() == {"curve", "confidence"}
         if model["format"].startswith("tflite"):
             assert model["twin"]["logits_exact"] >= 0.999
@@ -131,32 +136,6 @@ def test_goes_on_after_a_kill_and_makes_the_same_files(pipeline, tmp_path, capsy
         for one, other in zip(*models, strict=True):
             np.testing.assert_array_equal(one, other)
     assert [(folder / name).read_bytes() == (whole / name).read_bytes() for name in MODELS[4:]] == [True] * 3
-
-
-def test_a_stage_is_done_again_when_what_it_rests_on_changes(tmp_path):
-    made = []
-
-    def run(settings, *, kill=False):
-        def make():
-            made.append(settings)
-            (tmp_path / "run" / "out").write_text(str(settings))
-            if kill:
-                raise Killed
-
-        stages = Stages(tmp_path / "run")
-        stages.run("stage", settings, ["out"], make)
-
-    with pytest.raises(Killed):
-        run({"epochs": 1}, kill=True)
-    run({"epochs": 1})
-    run({"epochs": 1})
-    assert made == [{"epochs": 1}] * 2
-    run({"epochs": 2})
-    (tmp_path / "run" / "out").write_text("tampered")
-    run({"epochs": 2})
-    (tmp_path / "run" / MARKER).write_text("no record")
-    run({"epochs": 2})
-    assert made[2:] == [{"epochs": 2}] * 3
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):

@@ -263,3 +263,53 @@ def test_fashion_mnist_of_debian():
     loaded = data.load("fashion_mnist")
     assert loaded.train[0].shape == (60000, 28, 28, 1)
     np.testing.assert_array_equal(np.bincount(loaded.test[1]), [1000] * 10)
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """The registry of datasets of one's own, empty."""
+    monkeypatch.setattr(data, "_OWN", type(data._OWN)("dataset"))
+
+
+def _split(images, labels):
+    return (images, labels), (images[:5], labels[:5])
+
+
+def test_a_dataset_of_ones_own(own):
+    seeds = []
+
+    @data.register("mine")
+    def load(seed):
+        seeds.append(seed)
+        return _split(np.full((20, 4, 4), 255, np.uint8), np.arange(20) % 3)
+
+    loaded = data.load("mine", (-1, 1), seed=3)
+    assert seeds == [3]
+    assert repr(loaded) == "<Dataset mine: 20 training and 5 test images of 4x4x1 in [-1, 1], 3 classes>"
+    np.testing.assert_array_equal(loaded.train[0], np.ones((20, 4, 4, 1), np.float32))
+    with pytest.raises(InputError, match="known are digits, mnist, fashion_mnist, cifar10, npz:PATH, mine"):
+        data.load("yours")
+
+
+@pytest.mark.parametrize("name", ["digits", "npz:x", "mine"])
+def test_names_of_datasets_are_given_once(own, name):
+    data.register("mine")(lambda seed: None)
+    with pytest.raises(InputError, match=f"there is a dataset '{name}' already"):
+        data.register(name)(lambda seed: None)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "mine: its loader has to return"),
+        ((1, 2, 3), "mine: its loader has to return"),
+        (_split(np.zeros((20, 4)), np.arange(20)), "mine: x_train is float64"),
+        (_split(np.full((20, 4, 4), 9.0), np.arange(20)), "the model takes"),
+        (_split(np.zeros((20, 4, 4), np.int32), np.arange(20)), "give uint8, uint16 or floats"),
+    ],
+)
+def test_loaders_that_do_not_fit_are_told(own, returned, message):
+    data.register("mine")(lambda seed: returned)
+    with pytest.raises(InputError, match=message) as error:
+        data.load("mine")
+    assert "\n" not in str(error.value)

@@ -207,7 +207,7 @@ def test_student_runs_forward_once_a_step(features, attack):
     x = layers.Dense(CLASSES)(layers.Flatten(name="flat")(Counting()(inputs)))
     student, teacher = keras.Model(inputs, x), cnn(4)
     losses = [th.SoftTarget(), th.Feature("flat", "flatten")] if features else [th.SoftTarget()]
-    made = distiller(student, teacher, losses, attack, run_eagerly=True)
+    made = distiller(student, teacher, losses, attack)
     modes.clear()
     made.train_on_batch(*examples())
     assert modes.count(True) == 1
@@ -232,11 +232,10 @@ def linear_student(seed=0):
     return keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES)])
 
 
-@pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_soft_targets_alone_teach_within_keras_distiller(temperature):
+def test_soft_targets_alone_teach_within_keras_distiller():
     x, y, teacher = problem()
     student = linear_student()
-    theirs = keras.distillation.Distiller(teacher, student, [th.SoftTarget(temperature)], student_loss_weight=0.0)
+    theirs = keras.distillation.Distiller(teacher, student, [th.SoftTarget(4.0)], student_loss_weight=0.0)
     theirs.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     theirs.optimizer.learning_rate = 0.03
     theirs.fit(x, y, epochs=20, batch_size=16, verbose=0)
@@ -247,10 +246,9 @@ def test_soft_targets_alone_teach_within_keras_distiller(temperature):
     "loss",
     [
         th.SoftTarget(),
-        th.SoftTarget(4.0),
         keras.distillation.LogitsDistillation(temperature=2.0, loss=keras.losses.KLDivergence()),
     ],
-    ids=["ours", "ours at 4", "Keras'"],
+    ids=["ours", "Keras'"],
 )
 def test_soft_targets_alone_teach(loss):
     x, y, teacher = problem()
@@ -275,7 +273,7 @@ def test_our_distiller_and_keras_agree():
     theirs.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     theirs.fit(x, y, **settings)
     # Theirs weighs all that is distilled by what the labels leave of 1.
-    distiller(students[1], teacher, losses(0.75), label_weight=0.25).fit(x, y, **settings)
+    distiller(students[1], teacher, losses(0.75), label_weight=0.25, run_eagerly=False).fit(x, y, **settings)
     assert np.abs(students[0].get_weights()[0] - cnn(4).get_weights()[0]).max() > 1e-3
     for one, other in zip(students[1].get_weights(), students[0].get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

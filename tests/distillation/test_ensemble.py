@@ -254,6 +254,7 @@ def test_same_names_are_put_right_by_naming(tmp_path):
     np.testing.assert_allclose(th.load_model(tmp_path / "made.keras")(x), made(x), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_new_process_loads_it(tmp_path):
     """There, nothing has imported the layer that the file holds."""
     made = th.ensemble([cnn("one"), cnn("two", 1)])

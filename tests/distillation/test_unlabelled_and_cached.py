@@ -65,7 +65,7 @@ def test_the_teacher_is_not_asked_about_what_is_kept(objective, tmp_path):
     """It answers the check at the start of the training, and no batch."""
     (x, y), teacher, asked = examples(16), cnn(6, seed=1), []
     taught = th.CachedTeacher.by(teacher, x, y, folder=tmp_path)
-    made = distiller(cnn(4), teacher, th.SoftTarget(), ATTACK, objective, run_eagerly=True)
+    made = distiller(cnn(4), teacher, th.SoftTarget(), ATTACK, objective)
     ask = made._teacher_outputs
     made._teacher_outputs = lambda images, training: (asked.append(len(images)), ask(images, training))[1]
     assert np.isfinite(made.fit(x, taught, batch_size=8, epochs=2, verbose=0).history["loss"]).all()

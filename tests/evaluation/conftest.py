@@ -12,6 +12,7 @@ from tfharden.evaluation import checks
 
 @pytest.fixture
 def content():
+    """What report.json might hold."""
     return made_up()
 
 
@@ -56,6 +57,13 @@ def full(files, tmp_path_factory):
 def no_checks(monkeypatch):
     """For evaluations whose numbers alone are looked at."""
     monkeypatch.setattr(checks, "KNOWN", {})
+
+
+@pytest.fixture
+def no_charts(monkeypatch):
+    """For pages whose text alone is looked at."""
+    monkeypatch.setattr("tfharden.evaluation.report.cost_plots.accuracy_against", lambda cost, models: "")
+    monkeypatch.setattr("tfharden.evaluation.report.plots.accuracy_by_attack", lambda models: "")
 
 
 @pytest.fixture

@@ -116,7 +116,8 @@ def test_lattice_counts_in_the_clean_accuracy_too():
     model = linear(kernel, bias=(0.0, 0.3))  # class 0 iff the mean is above 0.3
     x, y = np.full((4, *SHAPE), 0.4, np.float32), np.zeros(4, np.int32)
     for lattice, accuracy in ((None, 1.0), (1.0, 0.0)):
-        found = content([model], (x, y), th.Linf(0.01, (0, 1), lattice), [Square(th.Linf(0.01, (0, 1), lattice))])
+        threat = th.Linf(0.01, (0, 1), lattice)
+        found = content([model], (x, y), threat, [Square(threat, queries=1)])
         assert only(found)["clean_accuracy"] == accuracy
 
 
@@ -145,7 +146,8 @@ def test_tflite_is_attacked_by_its_twin_or_by_transfer(files, recipe):
     x, y = examples()
     path = files / f"{recipe}.tflite"
     models = [linear_classifier(), str(path), th.TFLiteClassifier(path)]
-    source, file, box = content(models, (x, y), attacks=["fgsm", "pgd", Square(THREAT, queries=50)])["models"]
+    attacks = ["fgsm", "pgd", Square(THREAT, queries=50)]
+    source, file, box = content(models, (x, y), attacks=attacks, surrogate=models[0])["models"]
     assert source["kernels"] is None
     assert [attack["access"] for attack in file["attacks"]] == ["white-box", "white-box", "score"]
     assert [attack["access"] for attack in box["attacks"]] == ["transfer", "transfer", "score"]
@@ -291,14 +293,14 @@ def test_same_seed_same_report_and_models_are_left_as_they_were(files):
     model.layers[0].trainable = False
     before = [v.numpy().copy() for v in model.variables]
     models, data = [th.KerasClassifier(model), th.as_classifier(files / "int8.tflite")], examples(40)
-    settings = {"attacks": ["fgsm", "pgd", "square"]}
+    settings = {"attacks": ["fgsm", "pgd", "noise"]}
     x = data[0].copy()
     first, again, other = (content(models, data, seed=seed, **settings) for seed in (3, 3, 4))
     assert without_seconds(first) == without_seconds(again)
     assert without_seconds(first) != without_seconds(other)
     np.testing.assert_array_equal(data[0], x)
     parameters = by_name(first["models"][0])
-    assert parameters["pgd"]["parameters"]["seed"] == parameters["square"]["parameters"]["seed"] == first["seed"] == 3
+    assert parameters["pgd"]["parameters"]["seed"] == parameters["noise"]["parameters"]["seed"] == first["seed"] == 3
     for variable, old in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, old, err_msg=variable.path)
     assert model.layers[0].trainable is False

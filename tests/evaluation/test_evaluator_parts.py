@@ -89,7 +89,8 @@ def test_probes_tell_of_each_model(full):
     for model in full.report.result.models:
         assert tuple(model.probes) == th.evaluation.PROBES
         line = model.probes["linearity"]
-        assert line.straightness == pytest.approx(1, abs=1e-3)
+        # Integers make steps.
+        assert line.straightness == pytest.approx(1, abs=1e-6 if model.format == "keras" else 0.5)
         assert line.num_examples == 60
         assert line.seconds > 0
         assert model.probes["fooling-gradient"].classes == model.probes["fooling-evolution"].classes == (0, 1)

@@ -1,5 +1,6 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -7,7 +8,7 @@ import tfharden as th
 from tfharden import export
 from tfharden.attacks import BIM, PGD, MultiTargeted, Square, Transfer
 from tfharden.attacks.universal import Universal
-from tfharden.classifiers import CallableClassifier
+from tfharden.classifiers import CallableClassifier, KerasClassifier
 from tfharden.errors import InputError
 from tfharden.evaluation.transfer import transfer_matrix
 
@@ -20,12 +21,22 @@ Y = np.where(RNG.random(60) < 0.1, 0, (X.reshape(60, -1) @ (WEIGHTS + OTHER)).ar
 THREAT = th.Linf(0.1)
 
 
-@pytest.fixture
-def models(linear):
-    one, other = linear(SHAPE, WEIGHTS), linear(SHAPE, OTHER)
-    one.name, other.name = "one", "other"
+def linear_model(weights, name):
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)], name=name)
+    model.set_weights([weights, np.zeros(3, np.float32)])
+    return KerasClassifier(model)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """Classifiers that all tests share, so that their graphs are traced once."""
     black = CallableClassifier(lambda x: x.reshape(len(x), -1) @ (WEIGHTS + OTHER), SHAPE, 3, "black box")
-    return [one, other, black]
+    return linear_model(WEIGHTS, "one"), linear_model(OTHER, "other"), black
+
+
+@pytest.fixture
+def models(shared):
+    return list(shared)
 
 
 class OnLattice(CallableClassifier):
@@ -134,8 +145,8 @@ def test_table_and_content(models):
     assert (told["attack"], told["sources"]) == ("bim", ["one", "other"])
 
 
-def test_models_of_one_name_are_told_apart(models):
-    models[1].name = "one"
+def test_models_of_one_name_are_told_apart(models, monkeypatch):
+    monkeypatch.setattr(models[1], "name", "one")
     assert transfer_matrix(models, (X, Y), BIM(THREAT, steps=1)).targets == ("one", "one #2", "black box")
 
 

@@ -8,7 +8,7 @@ from keras import layers
 import tfharden as th
 from tests._helpers.exporting import CLASSES, SHAPE, classifier, images, one_line
 from tfharden.errors import InputError
-from tfharden.export import ExportError, calibration, converter
+from tfharden.export import ExportError, calibration, converter, recipes
 
 
 def scaled(high):
@@ -46,6 +46,13 @@ def test_no_calibration_where_none_is_used():
     assert artifact.calibration is artifact.file.metadata["calibration"] is None
 
 
+@pytest.mark.parametrize(("count", "used"), [(1, 1), (1000, 1000), (1001, 501), (1999, 1000), (2500, 834)])
+def test_ranges_take_a_thousand_images_at_most(count, used):
+    x = np.arange(count, dtype=np.float32)
+    assert len(calibration.evenly(x)) == len(recipes.get("int8").ranged(x)) == used
+    assert np.ptp(np.diff(calibration.evenly(x))) == 0 if used > 1 else True
+
+
 # Images that can't tell ranges.
 
 
@@ -61,13 +68,12 @@ def test_no_calibration_where_none_is_used():
     ],
     ids=["unit for bytes", "divided twice", "black", "grey", "lowest", "flat"],
 )
-@pytest.mark.parametrize("recipe", ["int8", "int16x8"])
-def test_images_without_ranges(bounds, x, match, recipe):
+def test_images_without_ranges(bounds, x, match):
     """Comparing the file on these images alone would find nothing wrong with it."""
     high = max(bounds)
     model = scaled(high)
     with pytest.raises(InputError, match=match) as error:
-        th.export.to_tflite(model, recipe, x, bounds)
+        th.export.to_tflite(model, "int8", x, bounds)
     assert one_line(error)
 
 
@@ -150,7 +156,7 @@ def test_other_content_on_the_same_scale():
 
 
 def test_ranges_look_into_the_architectures():
-    for name in th.models.KNOWN:
+    for name in ("depthwise", "resnet"):
         model = classifier(name)
         calibration.check_alike(model, images(), images(seed=1))
         with pytest.raises(InputError, match="the input spans"):

@@ -77,15 +77,6 @@ def test_sure_softmax_is_no_error_of_the_file(recipe):
     assert np.mean(got.argmax(axis=-1) == expected.argmax(axis=-1)) > 0.9
 
 
-def test_only_builtin_operators():
-    inputs = keras.Input(SHAPE)
-    x = layers.Flatten()(inputs)
-    beyond = keras.Model(inputs, layers.Dense(CLASSES)(keras.ops.erfinv(0.5 * x)))
-    with pytest.raises((ExportError, InputError)) as error:
-        th.export.to_tflite(beyond, "float32")
-    assert one_line(error)
-
-
 # Input that is refused.
 
 
@@ -138,7 +129,7 @@ def test_unknown_recipe():
 def test_several_inputs():
     inputs = [keras.Input(SHAPE), keras.Input(SHAPE)]
     model = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(layers.Add()(inputs))))
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match="one input") as error:
         th.export.to_tflite(model, "float32")
     assert one_line(error)
 

@@ -11,7 +11,13 @@ from tests._helpers.mcu_models import (
 )
 from tfharden.errors import InputError
 from tfharden.export import mcu_kit
-from tfharden.export.mcu import sources
+from tfharden.export.mcu import arena, sources
+
+
+@pytest.fixture(autouse=True)
+def _unmeasured(monkeypatch):
+    """tflite-micro runs in a process of its own, which has nothing to do with folders."""
+    monkeypatch.setattr(arena, "PACKAGE", "no_such_package")
 
 
 def test_kit_takes_an_empty_folder_and_replaces_itself(tmp_path):

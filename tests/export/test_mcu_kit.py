@@ -213,7 +213,6 @@ def renamed(**changes):
         (lambda: converted(trained(), quantised=False), "computes in floats"),
         (lambda: converted(trained()), "dynamic range or hybrid"),
         (lambda: converted(trained(), digits().train[0], io=tf.float32), "mixes floats and integers"),
-        (lambda: converted(trained(), digits().train[0], io=tf.uint8), "input and output are uint8"),
         (lambda: converted(trained(), digits().train[0], io=tf.int16, sixteen=True), "input and output are int16"),
         (lambda: converted(trained(), digits().train[0], batch=4), "made for 4 images at once"),
         (lambda: converted(two_inputs(), digits().train[0]), "2 inputs and 1 outputs"),
@@ -227,7 +226,6 @@ def renamed(**changes):
         "float",
         "hybrid",
         "float ends",
-        "uint8",
         "int16",
         "batch",
         "inputs",
@@ -314,7 +312,7 @@ def test_golden_vectors_are_taken_where_both_agree(monkeypatch, tmp_path):
 # Names from strangers.
 
 
-def test_names_end_no_comment(tmp_path):
+def test_names_end_no_comment(no_micro, tmp_path):
     evil = parse(int8().content, 'a*`</td>\\\n#error "x" é' + 200 * "x" + ".tflite")
     mcu_kit(evil, images(), tmp_path / "kit")
     for text in text_of(tmp_path / "kit").values():

@@ -35,8 +35,9 @@ class Script(keras.callbacks.Callback):
 
 
 def trainer(seed=0, **optimizer):
-    made = robust(linear(seed=seed), FGSM(th.Linf(0.1)))
-    made.compile(keras.optimizers.SGD(0.5, **optimizer))
+    attack = FGSM(th.Linf(0.1))
+    made = robust(linear(seed=seed), attack, settings={"evaluation_attack": attack})
+    made.compile(keras.optimizers.SGD(0.5, **optimizer), run_eagerly=True)
     return made
 
 

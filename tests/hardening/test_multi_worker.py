@@ -1,3 +1,5 @@
+"""Training on several replicas and workers, in processes of their own."""
+
 import json
 import os
 import pathlib
@@ -27,6 +29,7 @@ from tests._helpers.robust_examples import (
 )
 from tfharden.attacks import FGSM, PGD
 
+pytestmark = pytest.mark.slow
 SECONDS = 600
 
 # What every kind of replicas runs, all of it in one process for each replica; `strategy` makes the model's variables.
@@ -40,10 +43,19 @@ def fitted(strategy, make, x, y, **settings):
     return trainer, {"history": history, "weights": trainer.model.get_weights()}
 
 
+def alone_at_work():
+    """Whether there is one replica, whose few steps run eagerly; strategies run graphs."""
+    return tf.distribute.get_strategy().num_replicas_in_sync == 1
+
+
+def trainer_of(*arguments, **settings):
+    return robust(*arguments, run_eagerly=alone_at_work(), **settings)
+
+
 def goodfellow():
     model = linear(kernel_regularizer=keras.regularizers.L2(0.1))
     settings = {"evaluation_attack": FGSM(THREAT)}  # no random starts, which would differ between replicas
-    return robust(model, FGSM(THREAT), th.objectives.Goodfellow(), settings=settings, metrics=["accuracy"])
+    return trainer_of(model, FGSM(THREAT), th.objectives.Goodfellow(), settings=settings, metrics=["accuracy"])
 
 
 def whole(strategy):
@@ -62,31 +74,28 @@ def whole(strategy):
     return done
 
 
-def weighted(strategy):
-    x, y = examples(16)
-    return fitted(strategy, goodfellow, x, y, sample_weight=np.linspace(0, 2, 16, dtype=np.float32))[1]
-
-
 def distilled(strategy):
+    """With weights of the examples."""
+
     def make():
         teacher = linear(seed=1)
         norm = keras.layers.BatchNormalization(synchronized=True)
         student = keras.Sequential([keras.Input(SHAPE), norm, *linear().layers])
         distiller = th.Distiller(student, teacher, th.SoftTarget(), FGSM(THREAT), label_weight=0.5)
-        distiller.compile(keras.optimizers.SGD(RATE))
+        distiller.compile(keras.optimizers.SGD(RATE), run_eagerly=alone_at_work())
         return distiller
 
-    return fitted(strategy, make, *examples(16))[1]
+    return fitted(strategy, make, *examples(16), sample_weight=np.linspace(0, 2, 16, dtype=np.float32))[1]
 
 
 def perturbed_weights(strategy):
     settings = {"weight_perturbation": th.WeightPerturbation(0.1)}
-    return fitted(strategy, lambda: robust(linear(), FGSM(THREAT), settings=settings), *examples(16))[1]
+    return fitted(strategy, lambda: trainer_of(linear(), FGSM(THREAT), settings=settings), *examples(16))[1]
 
 
 def free(strategy):
     objective = th.objectives.Free(THREAT, replays=2, batch_size=8)
-    return fitted(strategy, lambda: robust(linear(), None, objective), *examples(16))[1]
+    return fitted(strategy, lambda: trainer_of(linear(), None, objective), *examples(16))[1]
 
 
 def drawn(strategy):
@@ -95,7 +104,7 @@ def drawn(strategy):
     attack = PGD(THREAT, steps=1, step_size=1e-6)
 
     def make():
-        trainer = robust(linear(), attack, recording(seen))
+        trainer = trainer_of(linear(), attack, recording(seen))
         keras.utils.set_random_seed(os.getpid() % 1000)
         return trainer
 
@@ -114,8 +123,8 @@ def refused(strategy):
     return one_line(too_few), one_line(several_steps)
 
 
-MIRRORED = (whole, weighted, distilled, perturbed_weights, free, refused)
-WORKERS = (whole, weighted, distilled, perturbed_weights, drawn, refused)
+MIRRORED = (whole, distilled, perturbed_weights, free, refused)
+WORKERS = (whole, distilled, perturbed_weights, drawn, refused)
 
 
 def run(strategy, runs, path):
@@ -247,7 +256,7 @@ def test_workers_agree_to_the_bit(workers):
     assert one["whole"]["evaluated"] == other["whole"]["evaluated"]
 
 
-@pytest.mark.parametrize("run", [whole, weighted, distilled])
+@pytest.mark.parametrize("run", [whole, distilled])
 def test_train_as_one(replicas, alone, run):
     given, expected = replicas[run.__name__], alone(run)
     assert_same_weights(given["weights"], expected["weights"], rtol=1e-4, atol=1e-5)

@@ -303,11 +303,11 @@ def test_batch_normalisation_counts_one_pass_an_update(name):
     np.testing.assert_allclose(norm.moving_mean, [expected], rtol=1e-5)
 
 
-def test_rate_of_the_updates():
+def test_rate_of_the_updates_in_a_graph():
     """Free training makes `replays` updates of a batch, every other objective one."""
     for name, make in ALL.items():
         attack, objective = make()
-        trainer = robust(linear(), attack, objective, rate=RATE)
+        trainer = robust(linear(), attack, objective, rate=RATE, run_eagerly=False)
         trainer.train_on_batch(*examples())
         assert int(trainer.optimizer.iterations) == (3 if name == "free" else 1), name
         assert int(trainer.steps) == 1, name

@@ -71,7 +71,7 @@ def adam(**options):
 
 def make(attack=None, objective=None, optimizer=None, **settings):
     trainer = robust(network(), attack, objective, settings=settings)
-    trainer.compile(optimizer or adam())
+    trainer.compile(optimizer or adam(), run_eagerly=True)
     return trainer
 
 

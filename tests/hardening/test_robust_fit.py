@@ -57,7 +57,7 @@ def test_steps_per_execution():
     x, y = examples(24)
     models = linear(), linear()
     histories = [
-        robust(model, FGSM(THREAT), metrics=["accuracy"], steps_per_execution=steps)
+        robust(model, FGSM(THREAT), metrics=["accuracy"], steps_per_execution=steps, run_eagerly=False)
         .fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0, validation_data=(x, y))
         .history
         for model, steps in zip(models, (1, 3), strict=True)
@@ -71,7 +71,8 @@ def test_compiled_by_xla():
     x, y = examples(16)
     models = linear(), linear()
     for model, compiled in zip(models, (False, True), strict=True):
-        robust(model, BIM(THREAT, steps=3), jit_compile=compiled).fit(x, y, batch_size=8, shuffle=False, verbose=0)
+        trainer = robust(model, BIM(THREAT, steps=3), jit_compile=compiled, run_eagerly=False)
+        trainer.fit(x, y, batch_size=8, shuffle=False, verbose=0)
     assert_same_weights(models[1].get_weights(), models[0].get_weights())
 
 
@@ -88,7 +89,7 @@ def test_mixed_precision(mixed_precision):
     model = linear()
     assert model.layers[-1].compute_dtype == "float16"
     by_hand = Numpy(model)
-    trainer = robust(model, FGSM(THREAT), metrics=["accuracy"])
+    trainer = robust(model, FGSM(THREAT), metrics=["accuracy"], run_eagerly=False)
     logs = trainer.train_on_batch(x, y, return_dict=True)
     attacked = by_hand.fgsm(x, y)
     assert logs["loss"] == pytest.approx(by_hand.losses(attacked, y).mean(), rel=5e-3)
@@ -109,7 +110,7 @@ def test_traces_once():
 
     inputs = keras.Input(SHAPE)
     model = keras.Model(inputs, linear()(Counting()(inputs)))
-    trainer = robust(model, PGD(THREAT, steps=3), metrics=["accuracy"])
+    trainer = robust(model, PGD(THREAT, steps=3), metrics=["accuracy"], run_eagerly=False)
     x, y = examples(40)
     trainer.fit(x, y, batch_size=8, epochs=1, validation_data=(x, y), verbose=0)
     traced = len(calls)

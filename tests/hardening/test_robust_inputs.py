@@ -138,7 +138,7 @@ def test_dataset_with_weights():
 
 def test_what_fit_and_compile_refuse():
     x, y = examples()
-    trainer = robust(linear(), FGSM(THREAT), metrics=["accuracy"])
+    trainer = robust(linear(), FGSM(THREAT), metrics=["accuracy"], run_eagerly=False)
     with pytest.raises(InputError, match="loss") as error:
         trainer.compile("adam", loss="sparse_categorical_crossentropy")
     assert one_line(error)

@@ -1,3 +1,7 @@
+"""One step of a RobustModel, against NumPy."""
+
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -24,7 +28,7 @@ from tfharden.errors import InputError
 # Natural training is Keras' own.
 
 
-@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}], ids=["graph", "eager"])
+@pytest.mark.parametrize("options", [{"run_eagerly": False}, {"run_eagerly": True}], ids=["graph", "eager"])
 def test_without_an_attack_fit_is_keras_fit(options):
     def network():
         keras.utils.set_random_seed(3)
@@ -114,6 +118,33 @@ def test_objectives_by_name():
     with pytest.raises(InputError, match=r"madry.*goodfellow") as error:
         th.objectives.get("madri")
     assert one_line(error)
+
+
+def test_an_objective_of_ones_own():
+    """Its loss alone; and a step of its own."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Clean(th.objectives.Objective):
+        def __call__(self, forward, x, x_adversarial, y):
+            logits = forward(x)
+            return th.objectives.Outcome(self.cross_entropy(logits, y), clean_logits=logits)
+
+    class Twice(Clean):
+        def train_batch(self, trainer, batch):
+            super().train_batch(trainer, batch)
+            return super().train_batch(trainer, batch)
+
+    try:
+        th.objectives.register("clean")(Clean)
+        (x, y), model, twice = examples(), linear(), linear()
+        robust(model, FGSM(THREAT), th.objectives.get("clean")).train_on_batch(x, y)
+        trainer = robust(twice, FGSM(THREAT), Twice())
+        trainer.train_on_batch(x, y)
+    finally:
+        del th.objectives.KNOWN["clean"]
+    assert_same_weights(model.get_weights(), Numpy(linear()).after_step([(x, y, 1.0)]))
+    assert int(trainer.optimizer.iterations) == 2
+    assert int(trainer.steps) == 1
 
 
 # The attack within the step.
@@ -249,6 +280,16 @@ def test_evaluate_measures_and_changes_nothing():
     assert logs["robust_accuracy"] == pytest.approx(np.mean(by_hand.predict(attacked) == y))
     assert logs["loss"] == pytest.approx(by_hand.losses(attacked, y).mean(), rel=1e-4)
     assert logs["robust_accuracy"] < logs["accuracy"]
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_metrics_receive_what_the_model_outputs(softmax):
+    model, (x, y) = linear(softmax=softmax), examples(20)
+    metric = keras.metrics.SparseCategoricalCrossentropy(from_logits=not softmax, name="clean")
+    trainer = robust(model, FGSM(THREAT), th.objectives.Goodfellow(), rate=0.0, metrics=[metric])
+    expected = Numpy(model).losses(x, y).mean()
+    assert trainer.evaluate(x, y, return_dict=True, verbose=0)["clean"] == pytest.approx(expected, rel=1e-4)
+    assert trainer.fit(x, y, verbose=0).history["clean"] == pytest.approx([expected], rel=1e-4)
 
 
 def test_predict_is_the_models_own():

@@ -152,11 +152,11 @@ def test_damaged_files_read_or_are_refused(tflite_folder):
     made = extended(parse(content), metadata.pack(FACTS), ENDS)
     front, refused = made.index(content), 0
     dice = random.Random(0)
-    for _ in range(400):
+    for _ in range(200):
         damaged = bytearray(made)
         damaged[dice.randrange(front)] ^= 1 << dice.randrange(8)
         try:
             assert isinstance(parse(bytes(damaged)).metadata, dict)
         except InputError:
             refused += 1
-    assert 40 < refused < 400
+    assert 20 < refused < 200

@@ -31,16 +31,17 @@ def images(count):
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-@pytest.mark.parametrize("count", [1, 5, 16, 37])  # alone, a part of a batch, a whole one, a ragged last one
-def test_int8_agrees_with_the_bare_interpreter_to_the_bit(tflite_folder, kernels, count):
+def test_int8_agrees_with_the_bare_interpreter_to_the_bit(tflite_folder, kernels):
     path = tflite_folder / "int8.tflite"
-    stored = np.random.default_rng(1).integers(-128, 128, (count, 8, 8, 1)).astype(np.int8)
+    stored = np.random.default_rng(1).integers(-128, 128, (37, 8, 8, 1)).astype(np.int8)
+    expected = one_by_one(path, stored, kernels)
     runtime = Runtime(read(path), kernels=kernels, batch_size=16)
     assert runtime.batched
-    outputs = runtime.predict_raw(stored)
-    assert outputs.dtype == np.int8
+    for count in (1, 5, 16, 37):  # alone, a part of a batch, a whole one, a ragged last one
+        outputs = runtime.predict_raw(stored[:count])
+        assert outputs.dtype == np.int8
+        np.testing.assert_array_equal(outputs, expected[:count])
     assert len(np.unique(outputs)) > 3
-    np.testing.assert_array_equal(outputs, one_by_one(path, stored, kernels))
 
 
 @pytest.mark.parametrize("kernels", KERNELS)

@@ -57,7 +57,9 @@ def trainer(
 
 def _train(config: Config, model: keras.Model, dataset: th.data.Dataset) -> None:
     """Trains, and writes the model unless another worker does."""
-    examples, held_out = training.split(dataset.train, config.held_out, config.data.seed)
+    examples, held_out = dataset.train, None
+    if config.held_out:
+        examples, held_out = training.split(dataset.train, config.held_out, config.data.seed)
     robust = trainer(config, config.method, model, dataset, len(examples[1]))
     with training.unfinished(config, dataset) as checkpoint:
         callbacks: list[keras.callbacks.Callback] = []

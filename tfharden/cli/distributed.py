@@ -61,7 +61,8 @@ def _tf_config() -> dict[str, Any]:
         raise th.InputError(f"TF_CONFIG is no JSON ({error}): it looks like {EXAMPLE}") from None
     match config:
         case {"cluster": {**cluster}, "task": {"type": "chief" | "worker" as kind, "index": int(index)}}:
-            if isinstance(cluster.get(kind), list) and 0 <= index < len(cluster[kind]):
+            members = cluster.get(kind)
+            if isinstance(members, list) and 0 <= index < len(members):
                 return config
             raise th.InputError(f"TF_CONFIG's task, {kind} {index}, is none of its cluster: {json.dumps(cluster)}")
     raise th.InputError(

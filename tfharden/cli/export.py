@@ -6,7 +6,7 @@ tfharden-export --model=saved_models/student.keras --recipe=int8 --output=saved_
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def main(config: Config) -> None:
     """Exports, compares the file with the model, and saves it with its data sheet."""
     check_output(config.output, overwrite=config.overwrite, suffix=".tflite")
     check_output(th.export.artifact.beside(config.output), overwrite=config.overwrite)
-    settings = {
+    settings: dict[str, Any] = {
         "per_channel_dense": not config.per_tensor_dense,
         "dynamic_batch": config.dynamic_batch,
         "target": config.target,
@@ -92,7 +92,7 @@ def main(config: Config) -> None:
 
 def summary(output: str, manifest: th.export.Manifest) -> str:
     """A manifest in a line."""
-    found = manifest.evaluation
+    found = manifest.evaluation or {}
     return (
         f"{output}: {manifest.bytes / 1024:.1f} KB ({manifest.gzip_bytes / 1024:.1f} KB as gzip), "
         f"{manifest.multiply_adds:,} multiply-adds and {1e6 * manifest.latency['seconds']:.0f} us an image, right on "

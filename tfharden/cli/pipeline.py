@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -193,7 +192,7 @@ def main(config: Config) -> None:
     folder = pathlib.Path(config.output_dir)
     Pipeline(config, dataset, threat, attacks, Stages(folder, config.overwrite)).run()
     report = folder / "report" / "report.json"
-    print(th.Report(json.loads(report.read_text(encoding="utf-8"))).table())
+    print(th.Report.load(report).table())
     print(f"\nreport: {report.with_suffix('.html')}")
 
 

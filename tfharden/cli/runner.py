@@ -6,7 +6,7 @@ import pathlib
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from absl import app, flags, logging
 
@@ -19,7 +19,7 @@ BAD_INPUT, BAD_USAGE, INTERRUPTED = 1, 2, 130
 Config = TypeVar("Config")
 
 
-def run(kind: type[Config], main: Callable[[Config], None]) -> NoReturn:
+def run(kind: type[Config], main: Callable[[Config], None]) -> None:
     """Runs a tool: status 0; 1 and one line for bad input; 2 and one line for bad flags.
 
     TensorFlow is imported once the flags are known to be good.

@@ -10,12 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 import tfharden as th
 from tfharden import _io
 from tfharden.cli.checks import check_fit
-from tfharden.cli.config import COSINE, MULTIWORKER, TrainingConfig, TrainingToolConfig
-from tfharden.cli.learning_rate import schedule
+from tfharden.cli.config import COSINE, LINEAR, MULTIWORKER, TrainingConfig, TrainingToolConfig
 from tfharden.cli.progress import Progress
 from tfharden.cli.resume import resumable
 from tfharden.errors import TrainingWarning
@@ -68,7 +68,7 @@ def train(
     an_epoch = -(-count // batch_size) * updates
     rising = round(warmup_epochs * an_epoch)
     falling = max(epochs * an_epoch - rising, 1)
-    rate = schedule(learning_rate, rising, falling, decay)
+    rate = learning_rate_schedule(learning_rate, rising, falling, decay)
     _warn_of_memory(average, epochs * an_epoch)
     optimizer = keras.optimizers.Adam(rate, use_ema=average > 0, ema_momentum=average or None)
     trainer.compile(optimizer, metrics=["accuracy"])
@@ -83,6 +83,44 @@ def train(
             verbose=0,
             callbacks=[*callbacks, *swap, _Epochs(progress, epochs)],
         )
+
+
+def learning_rate_schedule(
+    highest: float, rising: int, falling: int, decay: str = COSINE
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate at each update.
+
+    Args:
+        highest: the highest.
+        rising: updates in which it rises to that, evenly.
+        falling: updates in which it falls to zero.
+        decay: "cosine" or "linear", how it falls.
+    """
+    if decay == LINEAR:
+        return Triangle(highest, rising, falling)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if rising else highest, falling, warmup_target=highest if rising else None, warmup_steps=rising
+    )
+
+
+class Triangle(keras.optimizers.schedules.LearningRateSchedule):
+    """Straight up for `rising` updates, straight down for `falling`."""
+
+    def __init__(self, rate: float, rising: int, falling: int) -> None:
+        self.rate = rate
+        self.rising = rising
+        self.falling = falling
+
+    def __call__(self, step: int) -> object:
+        """The rate at that update."""
+        step = ops.cast(step, "float32")
+        up = step / self.rising if self.rising else 1.0
+        down = (self.rising + self.falling - step) / self.falling
+        return self.rate * ops.maximum(0.0, ops.minimum(up, down))
+
+    def get_config(self) -> dict[str, float]:
+        """The constructor's arguments."""
+        return {"rate": self.rate, "rising": self.rising, "falling": self.falling}
 
 
 def save_model(model: keras.Model, path: _io.Path) -> None:
@@ -141,14 +179,12 @@ def augmentation(config: TrainingConfig) -> Affine | None:
     return Affine(config.rotation, config.zoom, config.shear, config.shift, contrast=config.contrast)
 
 
-def split(examples: th.data.Examples, count: int, seed: int) -> tuple[th.data.Examples, th.data.Examples | None]:
-    """Images to train on, and `count` that are left aside, drawn by the seed; None for 0.
+def split(examples: th.data.Examples, count: int, seed: int) -> tuple[th.data.Examples, th.data.Examples]:
+    """Images to train on, and `count` that are left aside, drawn by the seed.
 
     Raises:
         InputError: none is left to train on.
     """
-    if not count:
-        return examples, None
     x, y = examples
     if count >= len(y):
         raise th.InputError(f"--held_out={count} leaves none of the {len(y)} training images to train on")

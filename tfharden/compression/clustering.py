@@ -1,10 +1,11 @@
-"""Weight clustering: every kernel is left with a few different values, which are then trained."""
+"""Weight clustering: each kernel has a few different values, which are trained."""
 
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from tfharden._validation import check_whole_number
 from tfharden.compression import tfmot
 from tfharden.compression.constrained import Constrained
 from tfharden.compression.kernels import kernels
@@ -64,9 +65,10 @@ class _Shared(keras.constraints.Constraint):
 class Clustering(Constrained):
     """Clusters a model's kernels when `fit` begins, and trains the few values that are left.
 
-    Each weight is drawn to the nearest of `clusters` values and stays in its cluster (Han et al. 2016), where tfmot
-    assigns weights anew at each step. The clusters hang on the variables as constraints, in any trainer, and go when
-    training ends; the values remain.
+    Each weight is drawn to the nearest of `clusters` values and stays in its cluster (Han et al. 2016,
+    arXiv:1510.00149), where tfmot
+    assigns weights anew at each step. The clusters are constraints of the variables, in any trainer, and are removed
+    when training ends; the values remain.
 
     Args:
         model: the plain model, whose kernels are clustered.
@@ -90,8 +92,7 @@ class Clustering(Constrained):
         keep_zeros: bool = False,
         only: Sequence[str] = (),
     ) -> None:
-        if not (isinstance(clusters, int) and clusters >= 2):  # noqa: PLR2004
-            raise InputError(f"clusters={clusters} has to be a whole number >= 2")
+        check_whole_number("clusters", clusters, least=2)
         if initialiser not in INITIALISERS:
             raise InputError(f"unknown initialiser {initialiser!r}: known are {', '.join(INITIALISERS)}")
         found = kernels(model, only).items()

@@ -12,10 +12,11 @@ from tfharden.serialization import formerly, registered
 
 
 def quantized_weights(kernel: tf.Tensor, *, per_channel: bool = True, depthwise: bool = False) -> tf.Tensor:
-    """The kernel as int8 in [-127, 127] would hold it: s * round(w / s), s = max |w| / 127 (Jacob et al. 2018).
+    """The kernel as int8 in [-127, 127] would hold it: s * round(w / s), s = max |w| / 127.
 
-    The scale follows from the weights as they are at every call, where tfmot's LastValueQuantizer keeps that of the
-    last training step: what averaging, perturbing or restoring makes of them is quantised as it will be exported.
+    Jacob et al. 2018, arXiv:1712.05877. The scale follows from the weights as they are at every call, where tfmot's
+    LastValueQuantizer keeps that of the last training step: what averaging, perturbing or restoring makes of them is
+    quantised as it will be exported.
 
     Args:
         kernel: `[..., inputs, outputs]`, or `[height, width, inputs, multiplier]` of a depthwise convolution.
@@ -38,7 +39,7 @@ def quantized_weights(kernel: tf.Tensor, *, per_channel: bool = True, depthwise:
 
 @tf.custom_gradient
 def straight_through(values: tf.Tensor, made: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """`made`, with the gradient of `values` where both lie at most a step apart (Bengio et al. 2013).
+    """`made`, with the gradient of `values` where both lie at most a step apart (arXiv:1308.3432).
 
     TensorFlow's fake quantisation gives none to the part of a step by which it moves a range so that zero lies on a
     step, nor to a sigmoid's 1, which is 255/256 in a file. Those values are rounded, not cut off; black pixels and
@@ -118,7 +119,7 @@ class ActivationRange(layers.Layer):
 
     def __init__(self, fixed: tuple[float, float] | None = None, name: str | None = None, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(name=name, **kwargs)
-        self.fixed = None if fixed is None else tuple(fixed)
+        self.fixed: tuple[float, float] | None = None if fixed is None else (fixed[0], fixed[1])
         self.observed: tuple[float, float] | None = None
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -135,7 +136,7 @@ class ActivationRange(layers.Layer):
 
     def observe(self, values: tf.Tensor) -> None:
         """Widens what was observed before."""
-        low, high = self.observed
+        low, high = self.observed or (0.0, 0.0)
         self.observed = min(low, float(tf.reduce_min(values))), max(high, float(tf.reduce_max(values)))
 
     def settle(self) -> None:

@@ -97,7 +97,7 @@ class _Masked(keras.constraints.Constraint):
 class Pruning(Constrained):
     """Prunes a model's kernels while `fit` trains it; the model stays the ordinary Keras model that it is.
 
-    The masks hang on the variables as constraints, in any trainer, and go when training ends; the zeros remain.
+    The masks are constraints of the variables, in any trainer, and are removed when training ends; the zeros remain.
 
     Without a schedule or a pattern the zeros that kernels have are kept, and no others are made: for training on after
     pruning, as in quantisation-aware training.
@@ -135,7 +135,8 @@ class Pruning(Constrained):
         """Counts anew which weights are small, when that is due."""
         super().on_train_batch_begin(batch, logs)
         if self._pattern is not None and batch == 0:
-            self._update(lambda path, weights: pattern_mask(weights, *self._pattern, depthwise=path in self._depthwise))
+            kept, of = self._pattern
+            self._update(lambda path, weights: pattern_mask(weights, kept, of, depthwise=path in self._depthwise))
         if self._schedule is not None:
             due, sparsity = self._schedule(self.model.optimizer.iterations.value)
             if due:

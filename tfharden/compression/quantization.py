@@ -1,4 +1,4 @@
-"""Quantisation-aware training: a model whose numbers are int8 where an int8 file's will be."""
+"""Quantisation-aware training: a model that rounds to int8 where an int8 file will."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ def quantize_aware(model: keras.Model, *, left_float: Sequence[str] = ()) -> ker
     """A copy of `model` that computes in fake int8: kernels of convolutions by channel, activations by range.
 
     It is an ordinary Keras model: `RobustModel` and `Distiller` train it, attacks see its rounding (straight through,
-    Bengio et al. 2013), `th.export.to_tflite(copy, "int8", images)` turns it into a file of integers with these ranges.
+    arXiv:1308.3432), `th.export.to_tflite(copy, "int8", images)` turns it into a file of integers with these ranges.
     Convolutions, BatchNormalization and ReLU in a row are rounded once, after the last, since the converter makes one
     operator of them: a scale by channel takes up what BatchNormalization multiplies. Call `calibrate` first.
 
@@ -109,8 +109,8 @@ def quantize_aware(model: keras.Model, *, left_float: Sequence[str] = ()) -> ker
 def calibrate(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> dict[str, tuple[float, float]]:
     """Sets each range to what passes there, in float, for these images: the smallest and the largest value.
 
-    Give attacked images beside clean ones: ranges of clean images alone cut off what an attack stirs up, and where a
-    value is cut off its gradient is gone, which makes a model look more robust than it is.
+    Give attacked images beside clean ones: ranges of clean images alone cut off the larger values of attacked ones, and
+    where a value is cut off its gradient is gone, which makes a model look more robust than it is.
 
     Args:
         model: made by `quantize_aware`.
@@ -173,7 +173,7 @@ def _activation(layer: layers.Layer) -> str:
 
 
 def _followed(model: keras.Model) -> set[str]:
-    """Names of layers whose output nobody sees: the next one's BatchNormalization or ReLU becomes part of them."""
+    """Names of layers whose output is not rounded: the next one's BatchNormalization or ReLU becomes part of them."""
     inside, ends = set(model.layers), {id(output) for output in model.outputs}
     found = set()
     for layer in model.layers:

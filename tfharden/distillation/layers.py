@@ -1,4 +1,4 @@
-"""Inner layers of Keras models as outputs, and the adapters that make a student's comparable with a teacher's."""
+"""Inner layers of Keras models as outputs, and projections that make a student's comparable with a teacher's."""
 
 import difflib
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Whether a teacher has something to teach about a student's adversarial examples."""
+"""Transferability: how a teacher answers adversarial examples that were made against a student."""
 
 import dataclasses
 
@@ -12,11 +12,11 @@ from tfharden.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Transferability:
-    """How a teacher answers adversarial examples that were made against a student.
+    """Answers of a teacher to adversarial examples that were made against a student.
 
     The stronger teacher is not always the better one: what predicts a robust student is the share of its adversarial
-    examples that work on the teacher too (SAAD, arXiv:2512.10275; arXiv:2605.21999). A teacher that they leave cold
-    answers as if they were clean images, and has nothing to say about them.
+    examples that work on the teacher too (SAAD, arXiv:2512.10275; arXiv:2605.21999). A teacher that they don't change
+    answers as if they were clean images, and teaches nothing about them.
 
     Attributes:
         count: images that both models get right, which is where examples are made.
@@ -61,12 +61,15 @@ def transferability(
         raise InputError("there is no image that student and teacher both get right: train the student a little first")
     x, y = x[right], y[right]
     result = attack(pupil, x, y)
-    fell = result.success
+    succeeded = result.success
     clean, attacked = (_softmax(expert.logits(images)) for images in (x, result.adversarial))
     fooled = attacked.argmax(axis=-1) != y
-    shift = np.abs(attacked - clean).sum(axis=-1)[fell].mean() / 2 if fell.any() else 0.0
+    shift = np.abs(attacked - clean).sum(axis=-1)[succeeded].mean() / 2 if succeeded.any() else 0.0
     return Transferability(
-        int(right.sum()), float(fell.mean()), float(fooled[fell].mean()) if fell.any() else 0.0, float(shift)
+        int(right.sum()),
+        float(succeeded.mean()),
+        float(fooled[succeeded].mean()) if succeeded.any() else 0.0,
+        float(shift),
     )
 
 

@@ -11,8 +11,6 @@ from tfharden.distillation.layers import layer
 from tfharden.distillation.losses import adapter, layer_names, value
 from tfharden.errors import InputError
 
-DistillationLoss = keras.distillation.DistillationLoss
-
 
 class Outputs(NamedTuple):
     """What a model gives for some images.
@@ -60,11 +58,15 @@ class Comparison(keras.layers.Layer):
     """
 
     def __init__(
-        self, losses: Sequence[DistillationLoss], student: keras.Model, teacher: keras.Model, seed: int
+        self,
+        losses: Sequence[keras.distillation.DistillationLoss],
+        student: keras.Model,
+        teacher: keras.Model,
+        seed: int,
     ) -> None:
         super().__init__(name="comparison")
         for loss in losses:
-            if not isinstance(loss, DistillationLoss):
+            if not isinstance(loss, keras.distillation.DistillationLoss):
                 raise InputError(f"{loss!r} is no distillation loss: give SoftTarget(), Feature(...) or one of Keras'")
         self.of_logits = [loss for loss in losses if layer_names(loss) is None]
         named = [(loss, names) for loss in losses if (names := layer_names(loss)) is not None]

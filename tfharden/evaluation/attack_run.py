@@ -55,8 +55,8 @@ class AttackRun:
     @property
     def path_length(self) -> float | None:
         """Length of all its steps together, where the length of a step was chosen."""
-        is_chosen = isinstance(self.attack, PGD) and self.attack.step_size is not None
-        return self.attack.steps * self.attack.step_size if is_chosen else None
+        attack = self.attack
+        return attack.steps * attack.step_size if isinstance(attack, PGD) and attack.step_size is not None else None
 
     def first(self, count: int) -> "AttackRun":
         """The same run as seen by its first images."""

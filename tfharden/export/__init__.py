@@ -6,7 +6,7 @@ from tfharden.export.manifests import Manifest
 from tfharden.export.mcu import mcu_kit
 from tfharden.export.measurement import manifest
 from tfharden.export.parity import LEAST_AGREEMENT
-from tfharden.export.recipes import BY_NAME as RECIPES
+from tfharden.export.recipes import KNOWN as RECIPES
 from tfharden.export.recipes import TARGETS
 
 __all__ = [

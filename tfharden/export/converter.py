@@ -92,7 +92,7 @@ def to_tflite(
         bare = _parsed(content, model)
         agreement, error = compare(source, bare, chosen, images, kind, least_agreement)
     except ExportError as failed:
-        if chosen.calibrated and (where := calibrations.vanishing(model, calibration)):
+        if chosen.calibrated and calibration is not None and (where := calibrations.vanishing(model, calibration)):
             raise ExportError(f"{model.name} can't be converted to {chosen.name}: {where}") from failed
         raise
     if target == "mcu":

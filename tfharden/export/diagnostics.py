@@ -97,8 +97,7 @@ def _unknown(content: bytes, model: keras.Model) -> str:
     codes = [verifier.opcode_name(code) for code in tree.operator_codes or []]
     for graph in tree.subgraphs or []:
         for operator in graph.operators or []:
-            known = ops.find(codes[operator.opcode_index] or "")
-            if known is None and operator.outputs is not None:
+            if codes[operator.opcode_index] not in ops.KNOWN and operator.outputs is not None:
                 return _layers_of_names((graph.tensors[index].name or "" for index in operator.outputs), model)
     return ""
 

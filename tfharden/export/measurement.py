@@ -54,7 +54,7 @@ def manifest(
     else:
         images = check_images(examples[0], source.input_shape, artifact.bounds)
         examples = images, check_labels(examples[1], len(images), source.num_classes)
-    packages = (*PACKAGES, *recipes.BY_NAME[artifact.recipe].packages)
+    packages = (*PACKAGES, *recipes.KNOWN[artifact.recipe].packages)
     return Manifest(
         sha256=file.sha256,
         bytes=len(file.content),

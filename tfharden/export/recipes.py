@@ -1,12 +1,15 @@
 """Recipes of the converter: types in which a .tflite holds its numbers, and how close it then comes to its source."""
 
 import dataclasses
+import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
+from tfharden._deprecation import renamed_names
+from tfharden._registry import Registry
 from tfharden.errors import InputError
 from tfharden.export import calibration as calibrations
 
@@ -99,32 +102,34 @@ class Recipe:
         return calibrations.evenly(calibration)
 
 
-_FLOAT = {"operators": (_OPS.TFLITE_BUILTINS,), "io": tf.float32}
-_INT8 = {"operators": (_OPS.TFLITE_BUILTINS_INT8,), "element": "INT8", "calibrated": True, "per_channel_dense": True}
-_INT16X8 = _INT8 | {
-    "operators": (_OPS.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,),
-    "element": "INT16",
-}
+_float = functools.partial(Recipe, operators=(_OPS.TFLITE_BUILTINS,), io=tf.float32)
+_rounded_weights = functools.partial(
+    _float, element="INT8", tolerance=_EIGHT_BITS_ERROR, micro=False, per_channel_dense=True
+)
+_integers = functools.partial(Recipe, element="INT8", calibrated=True, per_channel_dense=True)
+_int8 = functools.partial(_integers, operators=(_OPS.TFLITE_BUILTINS_INT8,))
+_INT16X8 = (_OPS.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,)
 
-_WEIGHTS = _FLOAT | {"element": "INT8", "tolerance": _EIGHT_BITS_ERROR, "micro": False, "per_channel_dense": True}
-
-FLOAT32 = Recipe("float32", **_FLOAT, element="FLOAT32", tolerance=_SUMMATION_ERROR)
-BY_NAME = {
-    recipe.name: recipe
-    for recipe in (
-        FLOAT32,
-        Recipe("float16", **_FLOAT, element="FLOAT16", tolerance=_HALF_PRECISION_ERROR, micro=False),
-        Recipe("sparse", **_FLOAT, element="FLOAT32", tolerance=_SUMMATION_ERROR, micro=False, sparse=True),
-        Recipe("dynamic", **_WEIGHTS),
-        Recipe("int8", io=tf.int8, **_INT8),
-        Recipe("int8-uint8", io=tf.uint8, **_INT8),
-        Recipe("int8-float", io=tf.float32, **_INT8),
-        Recipe("int16x8", io=tf.int16, **_INT16X8),
-        Recipe("aeq-int8", io=tf.int8, **_INT8, quantizer="static_wi8_ai8"),
-        Recipe("aeq-dynamic", **_WEIGHTS, quantizer="dynamic_wi8_afp32"),
-        Recipe("aeq-weight-only", **_WEIGHTS, quantizer="weight_only_wi8_afp32"),
-    )
-}
+FLOAT32 = _float("float32", element="FLOAT32", tolerance=_SUMMATION_ERROR)
+KNOWN: Registry[Recipe] = Registry(
+    "recipe",
+    {
+        recipe.name: recipe
+        for recipe in (
+            FLOAT32,
+            _float("float16", element="FLOAT16", tolerance=_HALF_PRECISION_ERROR, micro=False),
+            _float("sparse", element="FLOAT32", tolerance=_SUMMATION_ERROR, micro=False, sparse=True),
+            _rounded_weights("dynamic"),
+            _int8("int8", io=tf.int8),
+            _int8("int8-uint8", io=tf.uint8),
+            _int8("int8-float", io=tf.float32),
+            _integers("int16x8", operators=_INT16X8, io=tf.int16, element="INT16"),
+            _int8("aeq-int8", io=tf.int8, quantizer="static_wi8_ai8"),
+            _rounded_weights("aeq-dynamic", quantizer="dynamic_wi8_afp32"),
+            _rounded_weights("aeq-weight-only", quantizer="weight_only_wi8_afp32"),
+        )
+    },
+)
 
 
 def get(name: str, *, per_channel_dense: bool = True, dynamic_batch: bool = False, target: str = "any") -> Recipe:
@@ -143,11 +148,9 @@ def get(name: str, *, per_channel_dense: bool = True, dynamic_batch: bool = Fals
     Raises:
         InputError: an unknown name (the message lists the known ones), or options that don't fit the recipe.
     """
-    if name not in BY_NAME:
-        raise InputError(f"unknown recipe {name!r}: known are {', '.join(BY_NAME)}")
+    recipe = KNOWN.find(name)
     if target not in TARGETS:
         raise InputError(f"unknown target {target!r}: known are {', '.join(TARGETS)}")
-    recipe = BY_NAME[name]
     if recipe.quantizer and importlib.util.find_spec(QUANTIZER.replace("-", "_")) is None:
         raise InputError(f"recipe {name} needs {QUANTIZER}: pip install 'tfharden[quantizer]'")
     if recipe.quantizer and not per_channel_dense:
@@ -155,12 +158,12 @@ def get(name: str, *, per_channel_dense: bool = True, dynamic_batch: bool = Fals
     if recipe.per_channel_dense is None and not per_channel_dense:
         raise InputError(
             f"recipe {name} quantises no Dense layer: one scale for all its weights (per tensor) is for "
-            f"{', '.join(each.name for each in BY_NAME.values() if each.per_channel_dense and not each.quantizer)}"
+            f"{', '.join(each.name for each in KNOWN.values() if each.per_channel_dense and not each.quantizer)}"
         )
     if target == "mcu" and not recipe.micro:
         raise InputError(
             f"recipe {name} doesn't run on microcontrollers, whose kernels take weights of the activations' own kind: "
-            f"those that do are {', '.join(known.name for known in BY_NAME.values() if known.micro)}"
+            f"those that do are {', '.join(known.name for known in KNOWN.values() if known.micro)}"
         )
     if target == "mcu" and dynamic_batch:
         raise InputError("a dynamic batch doesn't fit microcontrollers, which lay out their memory for one image")
@@ -170,3 +173,6 @@ def get(name: str, *, per_channel_dense: bool = True, dynamic_batch: bool = Fals
 
 def _one_by_one(images: np.ndarray) -> Callable[[], Iterator[list[np.ndarray]]]:
     return lambda: ([image[np.newaxis]] for image in images)
+
+
+__getattr__ = renamed_names(__name__, {"BY_NAME": "KNOWN"}, globals())

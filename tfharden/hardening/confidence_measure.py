@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -24,8 +24,6 @@ class AnswerConfidence(RenamedMembers):
         wrong: share that the model gets wrong, in [0, 1].
         right_confidence: mean confidence where it is right, in [0, 1]; None where it never is.
         wrong_confidence: likewise where it is wrong.
-        right: whether each answer is right, `[images]`.
-        probability: the confidence of each answer, `[images]`; 0 where the logits are not finite.
     """
 
     _renamed: ClassVar[Mapping[str, str]] = {"sure_right": "right_confidence", "sure_wrong": "wrong_confidence"}
@@ -34,8 +32,6 @@ class AnswerConfidence(RenamedMembers):
     wrong: float
     right_confidence: float | None
     wrong_confidence: float | None
-    right: np.ndarray = dataclasses.field(compare=False, repr=False)
-    probability: np.ndarray = dataclasses.field(compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +63,31 @@ def confidence(model: object, x: np.ndarray, y: np.ndarray, attack: GradientAtta
     Raises:
         InputError: an attack of another kind, a model without gradients, examples that don't fit.
     """
+    return Confidence(*(found.summary for found in answer_confidences(model, x, y, attack)))
+
+
+class AnswerConfidences(NamedTuple):
+    """Confidence of a model's answers, image by image.
+
+    Attributes:
+        right: whether each answer is right, `[n]`.
+        probability: the confidence of each answer, `[n]`; 0 where the logits are not finite.
+    """
+
+    right: np.ndarray
+    probability: np.ndarray
+
+    @property
+    def summary(self) -> AnswerConfidence:
+        """Share and means over the images."""
+        right, wrong = self.probability[self.right], self.probability[~self.right & (self.probability > 0)]
+        return AnswerConfidence(len(self.right), float(np.mean(~self.right)), _mean(right), _mean(wrong))
+
+
+def answer_confidences(
+    model: object, x: np.ndarray, y: np.ndarray, attack: GradientAttack
+) -> tuple[AnswerConfidences, AnswerConfidences]:
+    """Confidence of each answer on clean images, and on what an attack makes of them; as `confidence` says."""
     if not isinstance(attack, GradientAttack):
         raise InputError(f"{getattr(attack, 'name', attack)} may stop where the answer changes: give PGD, or the like")
     classifier = as_classifier(model, attack.threat.bounds)
@@ -75,7 +96,7 @@ def confidence(model: object, x: np.ndarray, y: np.ndarray, attack: GradientAtta
     threat = classifier.restrict_threat(attack.threat)
     clean = threat.received(x)
     made = dataclasses.replace(attack, early_exit=False)(classifier, x, y)
-    return Confidence(_answers(classifier, clean, y), _answers(classifier, made.adversarial, y))
+    return _answers(classifier, clean, y), _answers(classifier, made.adversarial, y)
 
 
 def confidence_table(measured: Mapping[str, Confidence]) -> str:
@@ -99,12 +120,9 @@ def probabilities(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     return np.where(finite, np.exp(logits), 0.0)
 
 
-def _answers(classifier: Classifier, images: np.ndarray, y: np.ndarray) -> AnswerConfidence:
+def _answers(classifier: Classifier, images: np.ndarray, y: np.ndarray) -> AnswerConfidences:
     found = probabilities(classifier, images)
-    probability, is_finite = found.max(axis=1), found.any(axis=1)
-    right = is_finite & (found.argmax(axis=1) == y)
-    wrong = probability[~right & is_finite]
-    return AnswerConfidence(len(y), float(np.mean(~right)), _mean(probability[right]), _mean(wrong), right, probability)
+    return AnswerConfidences(found.any(axis=1) & (found.argmax(axis=1) == y), found.max(axis=1))
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -86,7 +86,12 @@ class RobustModel(Trainer):
         self.objective_state = objective.build(self)
         self.built = True
 
-    def compile(self, optimizer: Any = "adam", loss: Any = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def compile(  # type: ignore[override]
+        self,
+        optimizer: Any = "adam",  # noqa: ANN401
+        loss: Any = None,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         """Keras' `compile` without a loss.
 
         Raises:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfharden._validation import check_whole_number
 from tfharden.attacks import GradientAttack
 from tfharden.classifiers import logits_of
+from tfharden.errors import InputError
 from tfharden.hardening.multi_worker import DistributedModel
 from tfharden.hardening.weight_perturbation import WeightPerturbation, differentiate
 
@@ -126,6 +127,17 @@ class Trainer(DistributedModel):
         if self.attack is None or not self.ramp_steps:
             return self.attack
         return self.attack.scaled(tf.minimum(1.0, (tf.cast(self.steps, tf.float32) + 1) / self.ramp_steps))
+
+    def require_attack(self) -> GradientAttack:
+        """`current_attack`, for methods that need one.
+
+        Raises:
+            InputError: natural training.
+        """
+        attack = self.current_attack()
+        if attack is None:
+            raise InputError("this objective trains on attacked images: give the trainer an attack")
+        return attack
 
     def next_seed(self) -> tf.Tensor:
         """int32 [2], another at every step and on every replica; the same again for a training that is resumed."""

@@ -65,7 +65,9 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("kind", ["natural", "hardened", "int8"])
+@pytest.mark.parametrize(
+    "kind", ["natural", pytest.param("hardened", marks=pytest.mark.slow), pytest.param("int8", marks=pytest.mark.slow)]
+)
 def test_honest_models_do_not_fail(kind, digits, digits_model, request):
     model = (
         digits_model if kind == "natural" else request.getfixturevalue({"hardened": "hardened", "int8": "file"}[kind])
@@ -94,10 +96,15 @@ DEFENCES = {
 }
 
 
-@pytest.mark.parametrize("name", DEFENCES)
+# Those that need training are slow; the others fail the same checks.
+TRAINED = {"resized", "squeezed"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in TRAINED else []) for name in DEFENCES]
+)
 def test_broken_defences_fail(name, digits, digits_model):
-    trained = name in {"resized", "squeezed"}
-    defended = getattr(defences, name)(digits_model, *([digits.train] if trained else []))
+    defended = getattr(defences, name)(digits_model, *([digits.train] if name in TRAINED else []))
     found = evaluated(defended, digits)
     assert DEFENCES[name] <= names(found, "fail")
     # None of them is broken in the eyes of somebody who only looks at accuracy.

@@ -13,12 +13,13 @@ from tests._helpers.pages import N, Page, panel, percent_cell, saved_page
 from tfharden.errors import InputError
 from tfharden.evaluation.report import cost_plots, plots
 from tfharden.evaluation.report.display import for_display
-from tfharden.evaluation.report.measures import COLUMNS
+from tfharden.evaluation.report.measures import COLUMNS, as_csv
 from tfharden.evaluation.report.panels import Panel
 from tfharden.evaluation.report.report import Report
 from tfharden.evaluation.statistics import wilson
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_json_holds_the_content_to_the_last_digit(content, tmp_path):
     content["models"][0]["clean_accuracy"] = np.float64(1 / 3)
     content["models"][0]["parameters"] = np.int64(160_010)
@@ -29,6 +30,7 @@ def test_json_holds_the_content_to_the_last_digit(content, tmp_path):
     assert loaded == json.loads(json.dumps(content, default=int))
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_csv_has_a_row_for_every_measure(content, tmp_path):
     Report(content).save(tmp_path)
     with open(tmp_path / "report.csv", newline="") as file:
@@ -56,11 +58,10 @@ def test_csv_has_a_row_for_every_measure(content, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
-def test_csv_names_are_no_formulas(content, name, tmp_path):
+def test_csv_names_are_no_formulas(content, name):
     content["models"][0]["name"] = name
-    Report(content).save(tmp_path)
-    with open(tmp_path / "report.csv", newline="") as file:
-        assert next(csv.DictReader(file))["model"] == f"'{name}".replace("\t", " ")
+    text = as_csv(for_display(Report(content).result))
+    assert next(csv.DictReader(io.StringIO(text)))["model"] == f"'{name}".replace("\t", " ")
 
 
 def test_terminal_table(content):
@@ -88,6 +89,7 @@ def test_terminal_table_says_when_all_checks_pass(content):
     assert Report(content).table().endswith("checks: all 2 pass")
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_terminal_and_files_take_no_control_characters(content, tmp_path):
     content["models"][0]["path"] = "a\x1b[31m\u202eb\udcff.keras"
     report = Report(content)
@@ -104,6 +106,7 @@ def test_equal_file_names_are_told_apart_by_their_paths(content):
     assert "b/model.keras" in table
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_page_table_holds_the_numbers_of_the_content(content, tmp_path):
     page = saved_page(Report(content, [panel()]), tmp_path)
     header, *rows = ([" ".join(cell.split()) for cell in row] for row in page.tables[0])
@@ -141,12 +144,14 @@ def test_page_loads_nothing_and_describes_its_pictures(content, tmp_path):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_wrong_and_right_differ_in_more_than_colour(content, tmp_path):
     page = saved_page(Report(content, [panel()]), tmp_path)
     marks = [text.strip() for text in page.text if text.strip()[:1].isdigit() and text.strip()[-1] in "✓✗"]
     assert marks == ["0 ✓", "2 ✗", "1 ✓", "1 ✓", "2 ✓", "0 ✗"]
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_concerns_lead_the_page(content, tmp_path):
     assert "rely on" not in " ".join(saved_page(Report(content), tmp_path).text)
     content["models"][0]["checks"][0]["status"] = "fail"
@@ -155,6 +160,7 @@ def test_concerns_lead_the_page(content, tmp_path):
     assert text.index("rely on these numbers") < text.index("Accuracy")
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_page_shortens_the_numbers_in_lists_of_settings(content, tmp_path):
     bounds = {"bounds": [0.0, 1.0000000591389835], "attack": {"name": "pgd", "sizes": [[1, 0.1 + 0.2], None]}}
     content["models"][0]["attacks"][1]["parameters"] = bounds
@@ -177,8 +183,9 @@ def test_a_file_in_place_of_the_folder(content, tmp_path):
     assert (tmp_path / "report").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["report.json", "report.csv", "report.html"])
-def test_one_file_that_cannot_be_written_leaves_none(content, name, tmp_path):
+@pytest.mark.parametrize("name", ["report.json", "report.html"])
+def test_one_file_that_cannot_be_written_leaves_none(content, name, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfharden.evaluation.report.page.as_page", lambda *arguments, **options: "")
     (tmp_path / name).mkdir()
     with pytest.raises(InputError, match=name):
         Report(content).save(tmp_path)
@@ -266,6 +273,7 @@ def test_change_tile_is_symmetric_around_white():
     assert up[0] > up[2] + 0.4  # red
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_integer_images_do_not_wrap_around(content, tmp_path):
     content["threat"]["bounds"] = [0, 255]
     some = panel()

@@ -1,5 +1,6 @@
 """docs/report.md against a report.json that has every part a report can have."""
 
+import json
 import pathlib
 import re
 
@@ -67,6 +68,18 @@ def test_the_report_of_this_test_has_every_optional_part(found):
     assert found["transfer"]
     assert [len(model["kernels"]) for model in found["differential"]["models"]] == [0, 2]
     assert found["models"][0]["checks"]
+
+
+def test_the_example_runs_as_it_stands(found, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    others = [model | {"name": f"other {model['name']}"} for model in found["models"]]
+    changes = {"report": {}, "last_week": {}, "other_models": {"models": others, "transfer": {}}}
+    for folder, change in changes.items():
+        pathlib.Path(folder).mkdir()
+        pathlib.Path(folder, "report.json").write_text(json.dumps(found | change))
+    exec(re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[1], {})
+    assert "change" in capsys.readouterr().out
+    assert json.loads(pathlib.Path("copy", "report.json").read_text()) == found
 
 
 def test_the_readme_points_to_the_page():

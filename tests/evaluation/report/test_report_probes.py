@@ -1,6 +1,7 @@
 import csv
 
 import numpy as np
+import pytest
 
 from tests._helpers.pages import Page, panel, saved_page
 from tfharden.evaluation.probes.fooling import FoolingImages
@@ -20,6 +21,7 @@ MATRIX = {
 }
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_transfer_is_a_table_of_heats(content, tmp_path):
     content["transfer"] = MATRIX
     report = Report(content)
@@ -91,6 +93,7 @@ def fooled(shape=(8, 8, 1), **names):
     return Fooling(**{"model": "teacher.keras", "probe": "fooling-evolution"} | names, found=found)
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_fooling_images_have_their_class_and_confidence(content, tmp_path):
     page = saved_page(Report(content, fooling=[fooled(), fooled((32, 32, 3), probe="fooling-gradient")]), tmp_path)
     images = [attributes for tag, attributes in page.tags if tag == "img"]
@@ -103,6 +106,7 @@ def test_fooling_images_have_their_class_and_confidence(content, tmp_path):
     assert "by gradient ascent" in text
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_minimum_norm_attacks_show_their_median(content, tmp_path):
     assert "median distance" not in " ".join(saved_page(Report(content), tmp_path).text)
     content["models"][0]["attacks"][0]["minimum_median"] = 0.05312345
@@ -124,6 +128,7 @@ STAGES = [
 ]
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_attacks_in_a_row_show_what_each_left(content, tmp_path):
     assert "fell to it" not in " ".join(saved_page(Report(content), tmp_path).text)
     plain = Report(content).table()

@@ -41,8 +41,8 @@ def test_of_integers_they_point_where_those_of_the_source_point(digits, digits_n
 
 def test_a_twin_aims_better_than_the_source(digits, digits_network, digits_int8):
     """The attack on the file counts on the interpreter, on the lattice, and beats transfer from the float model."""
-    x, y = digits.test[0][:200], digits.test[1][:200]
-    file, attack = TwinClassifier(digits_int8), PGD(THREAT, steps=20, restarts=2)
+    x, y = digits.test[0][:100], digits.test[1][:100]
+    file, attack = TwinClassifier(digits_int8), PGD(THREAT, steps=10)
     direct, transfer = attack(file, x, y), Transfer(attack, KerasClassifier(digits_network))(file, x, y)
     assert direct.robust_accuracy <= transfer.robust_accuracy
     assert direct.robust_accuracy < (file.predict(x) == y).mean() - 0.2

@@ -34,7 +34,7 @@ class AdaAD(DistillationObjective):
         check_number("robust_share", self.robust_share, least=0, most=1)
 
     def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
-        attack = trainer.current_attack()
+        attack = trainer.require_attack()
 
         def value_fn(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             student, teacher = trainer.logits_fn(images), batch.extra.teacher_logits(images)

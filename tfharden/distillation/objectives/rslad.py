@@ -32,7 +32,7 @@ class RSLAD(DistillationObjective):
 
     def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
         teacher = batch.extra.teacher_logits(batch.x)
-        return away(trainer.current_attack(), trainer.logits_fn, batch.x, teacher, trainer.next_seed())
+        return away(trainer.require_attack(), trainer.logits_fn, batch.x, teacher, trainer.next_seed())
 
     def __call__(  # noqa: D102
         self, step: TeachingStep, x: tf.Tensor, x_adversarial: tf.Tensor, y: tf.Tensor

@@ -1,4 +1,4 @@
-"""Several teachers of the same classes as one: the average of their probabilities."""
+"""Ensemble of teachers of the same classes: the average of their probabilities."""
 
 import collections
 from collections.abc import Sequence
@@ -21,12 +21,13 @@ def ensemble(
     preprocess: Sequence[keras.layers.Layer | None] | None = None,
     name: str = "ensemble",
 ) -> keras.Model:
-    """One Functional model over a shared image, whose logits z stand for the members' average opinion.
+    """One Functional model over a shared image, whose logits z give the members' average probabilities.
 
         softmax(z / T) = sum_k w_k softmax(z_k / T)
 
-    The average of probabilities is what an ensemble predicts (Lakshminarayanan et al. 2017), and what Hinton, Vinyals
-    and Dean 2015 distil; an average of logits would give most say to the member with the largest ones. It is exact at
+    The average of probabilities is what an ensemble predicts (Lakshminarayanan et al. 2017, arXiv:1612.01474), and what
+    Hinton, Vinyals and Dean 2015 (arXiv:1503.02531) distil; in an average of logits the member with the largest ones
+    would count most. It is exact at
     the temperature T given here, so give SoftTarget the same; at another one softmax(z / T') is no longer an average.
 
     Members are used as they are, layers, weights and `trainable` flags, and `get_layer(member.name)` finds each. They
@@ -77,7 +78,7 @@ def ensemble(
 class AverageProbabilities(keras.layers.Layer):
     """Classifiers' outputs to the logits of their weighted average: z = T log sum_k w_k softmax(z_k / T).
 
-    Computed from log-probabilities in float32, so that a very sure member stays exact.
+    Computed from log-probabilities in float32, so that a very confident member stays exact.
 
     Args:
         weights: w_k >= 0, brought to the sum 1.

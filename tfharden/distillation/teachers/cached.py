@@ -1,4 +1,4 @@
-"""A teacher's answers, computed once and kept on disk."""
+"""Cached teacher: answers that are computed once and kept on disk."""
 
 import hashlib
 import json
@@ -16,10 +16,10 @@ from tfharden.classifiers import KerasClassifier
 from tfharden.data.examples import check_images
 from tfharden.errors import InputError
 
-# Logits are kept in half precision: so far, of the largest logit, may they be from those of another run.
-TOLERANCE = 5e-3
-# So many of the first images have their answers checked before a training.
-CHECKED = 32
+# Largest difference from the answers of another run, relative to the largest logit: logits are kept in half precision.
+RELATIVE_TOLERANCE = 5e-3
+# Number of first images whose answers are checked before a training.
+CHECKED_IMAGES = 32
 
 
 class CachedTeacher(NamedTuple):
@@ -75,10 +75,10 @@ class CachedTeacher(NamedTuple):
         Raises:
             InputError: it answers otherwise.
         """
-        given = np.asarray(self.logits[:CHECKED], np.float32)
-        answers = np.asarray(teacher_logits_fn(tf.cast(x[:CHECKED], tf.float32)))
+        given = np.asarray(self.logits[:CHECKED_IMAGES], np.float32)
+        answers = np.asarray(teacher_logits_fn(tf.cast(x[:CHECKED_IMAGES], tf.float32)))
         apart = np.abs(given - answers).max() if given.shape == answers.shape else np.inf
-        if not apart <= TOLERANCE * max(1.0, np.abs(answers).max()):
+        if not apart <= RELATIVE_TOLERANCE * max(1.0, np.abs(answers).max()):
             raise InputError(
                 f"the kept answers are off by up to {apart:.3g}: they were given by another teacher, or about "
                 "other images, such as ones before augmentation; only the same images have the same answers"
@@ -90,7 +90,7 @@ def _key(classifier: KerasClassifier, x: np.ndarray) -> str:
     digest = hashlib.sha256(classifier.fingerprint().encode())
     digest.update(json.dumps(keras.saving.serialize_keras_object(classifier.model), sort_keys=True).encode())
     digest.update(f"{x.shape}".encode())
-    digest.update(np.ascontiguousarray(x))
+    digest.update(np.ascontiguousarray(x).data)
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What ensembles and label maps ask of the models that they are made of."""
+"""Checks of the models that ensembles and label maps are made of."""
 
 from collections.abc import Sequence
 

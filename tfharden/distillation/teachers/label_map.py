@@ -1,4 +1,4 @@
-"""Teachers of different classes as one: cats and dogs of one, bananas and apples of the other, all four in the student.
+"""Label map: teachers of different classes as one teacher of all classes.
 
 No teacher knows how likely an image is of its own domain: that has to come from elsewhere, or be estimated.
 """
@@ -16,9 +16,9 @@ from tfharden.distillation.teachers.common import check_temperature, gives_proba
 from tfharden.errors import InputError
 from tfharden.serialization import registered
 
-# The logarithm of a probability of 0: exp of it is 0, at ten times the temperature too. Finite, so that 0 times it is
-# 0 in a KL divergence, and T times it is within float16, as which logits may be kept, up to T = 65.
-NEVER = -1000.0
+# Logarithm of a probability of 0: exp of it is 0, at ten times the temperature too. Finite, so that 0 times it is 0 in
+# a KL divergence; T times it is within the range of float16, in which logits may be kept, up to T = 65.
+LOG_OF_ZERO = -1000.0
 
 _MISSING = {
     "labels": "pass domains=label_map.domain_of[y] for the merged labels y",
@@ -34,25 +34,25 @@ class LabelMap(keras.Model):
 
         p(c | x) = P(k | x) * softmax(z_k / T)_c        z = T log p, so that softmax(z / T) = p
 
-    SoftTarget at the same T then parts into a loss on the domain and losses within the domains, since
+    SoftTarget at the same T is then a loss on the domain plus losses within the domains, since
     KL(p || q) = KL(P || Q) + sum_k P_k KL(p_k || q_k) for a student q. This is knowledge amalgamation (Shen et al.
-    2019; Luo et al. 2019) on outputs alone. Its first term teaches the student to tell domains apart; the teachers
-    don't hold that knowledge, so `domain_from` says where P(k | x) comes from:
+    2019, arXiv:1811.02796; Luo et al. 2019, arXiv:1906.10546) on outputs alone. The first term teaches the student to
+    tell domains apart. The teachers don't hold that knowledge, so `domain_from` says where P(k | x) comes from:
 
     - "labels": the domain of the example's label, `label_map(images, domains=label_map.domain_of[y])`;
     - "stream": the data set that the example came from, `label_map(images, domains=[0, 0, 1])`: no labels needed;
-    - "confidence": the teachers themselves. Each has a say by how far its entropy H at T = 1 is below log C_k, that
-      of a guess among its C_k classes:
+    - "confidence": the teachers themselves. The weight of each grows with the gap between its entropy H at T = 1 and
+      log C_k, the entropy of a guess among its C_k classes:
 
           P(k | x) proportional to (log C_k / H(softmax(z_k)))^sharpness
 
-      This **assumes that a teacher is less sure outside its own domain**, which networks often are and never promise
-      (Hendrycks and Gimpel 2017), and that all teachers are about equally sure within: one trained for longer wins
-      images that aren't its own. Measure it (`domain_probabilities`), and prefer the other two where they can be had.
-      Of two small CNNs for digits 0 to 4 and 5 to 9 it trusts the right one for 0.89 of the images at rest; where one
-      was trained for 60 epochs and the other for 8, for 0.81. The ratio of logarithms rather than the difference of
-      entropies keeps a ranking where all teachers are nearly certain, and takes no notice of a shift of the logits,
-      as the energy logsumexp(z) would (Liu et al. 2020).
+      This **assumes that a teacher is less confident outside its own domain**, which networks often are, without any
+      guarantee (Hendrycks and Gimpel 2017, arXiv:1610.02136), and that all teachers are about equally confident within
+      it: one trained for longer wins images that aren't its own. Measure it (`domain_probabilities`), and prefer the
+      other two where they are available. Of two small CNNs for digits 0 to 4 and 5 to 9 it trusts the right one for
+      0.89 of the clean images; where one was trained for 60 epochs and the other for 8, for 0.81. The ratio of
+      logarithms, instead of the difference of entropies, keeps a ranking where all teachers are nearly certain, and
+      does not depend on a shift of the logits, as the energy logsumexp(z) would (Liu et al. 2020, arXiv:2010.03759).
 
     In the first two, P is 0 or 1 and the logits of other domains lie 1000 T below. In a graph, where nothing can be
     raised, an example of no known domain gets NaN. The teachers, their weights and flags, are left as they are.
@@ -63,8 +63,8 @@ class LabelMap(keras.Model):
         classes: names of each teacher's classes, in its order.
         domain_from: "labels", "stream" or "confidence".
         temperature: T > 0.
-        sharpness: > 0, of "confidence" only: the higher, the more say has the surest teacher, until (from 1000 on) it
-            decides alone.
+        sharpness: > 0, of "confidence" only: the higher, the larger the weight of the most confident teacher; from
+            1000 on it decides alone.
         preprocess: layer or model applied to the image before a teacher, by domain; none where left out.
         name: the model's name.
 
@@ -86,9 +86,11 @@ class LabelMap(keras.Model):
         super().__init__(name=name, dtype="float32")
         if not (isinstance(teachers, Mapping) and isinstance(classes, Mapping) and teachers):
             raise InputError("a label map needs teachers and the names of their classes, each by domain")
-        preprocess = {domain: layer for domain, layer in (preprocess or {}).items() if layer is not None}
+        before: dict[str, keras.layers.Layer] = {
+            domain: layer for domain, layer in (preprocess or {}).items() if layer is not None
+        }
         self.domains = tuple(teachers)
-        unknown = [domain for domain in (*classes, *preprocess) if domain not in teachers]
+        unknown = [domain for domain in (*classes, *before) if domain not in teachers]
         missing = [domain for domain in teachers if domain not in classes]
         if unknown or missing:
             what = f"no teacher for {unknown[0]!r}" if unknown else f"no class names for {missing[0]!r}"
@@ -97,14 +99,14 @@ class LabelMap(keras.Model):
             raise InputError(f"domain_from={domain_from!r} has to be 'labels', 'stream' or 'confidence'")
         if not 0 < sharpness < math.inf:
             raise InputError(f"sharpness={sharpness} has to be > 0 and finite")
-        self._image = image_shape(list(teachers.values()), [preprocess.get(domain) for domain in teachers])
+        self._image = image_shape(list(teachers.values()), [before.get(domain) for domain in teachers])
         self._names = {domain: tuple(classes[domain]) for domain in teachers}
         self._check_classes(teachers, classes)
         self.domain_from = domain_from
         self.temperature = check_temperature(temperature)
         self.sharpness = float(sharpness)
         self.teachers = dict(teachers)
-        self.preprocess = preprocess
+        self.preprocess = before
         self._probabilities = {domain: gives_probabilities(model) for domain, model in teachers.items()}
         self.built = True
 
@@ -201,13 +203,14 @@ class LabelMap(keras.Model):
         return logits
 
     def _log_domain(self, logits: Sequence[tf.Tensor], domains: tf.Tensor | None) -> tf.Tensor:
-        """The log of P(k | x), `[batch, domains]`, not below NEVER."""
+        """The log of P(k | x), `[batch, domains]`, not below LOG_OF_ZERO."""
         if self.domain_from == "confidence":
             guess = [math.log(math.log(len(self._names[domain]))) for domain in self.domains]
             below_a_guess = tf.stack([g - log_entropy(z) for g, z in zip(guess, logits, strict=True)], axis=-1)
-            return tf.maximum(tf.nn.log_softmax(self.sharpness * below_a_guess), NEVER)
+            return tf.maximum(tf.nn.log_softmax(self.sharpness * below_a_guess), LOG_OF_ZERO)
+        domains = tf.convert_to_tensor(domains)
         known = (domains >= 0) & (domains < len(self.domains))
-        told = tf.one_hot(domains, len(self.domains), on_value=0.0, off_value=NEVER)
+        told = tf.one_hot(domains, len(self.domains), on_value=0.0, off_value=LOG_OF_ZERO)
         return tf.where(known[:, None], told, math.nan)
 
     def _checked(self, images: tf.Tensor, domains: tf.Tensor | None) -> tf.Tensor | None:

@@ -21,7 +21,7 @@ STEPS, CROSSINGS = 100, 2.5
 
 
 class AscentTrace(NamedTuple):
-    """What was seen on the way.
+    """What an ascent passed through.
 
     Attributes:
         losses: at each iterate but the last, `[steps, n]`.
@@ -43,12 +43,12 @@ def trace_ascent(
     crossings: float = CROSSINGS,
     at_random: bool = True,
 ) -> AscentTrace:
-    """Climbs `loss` from the context's images.
+    """The ascent of `loss` from the context's images.
 
     Args:
         context: with a classifier that gives gradients.
         loss: per-example loss.
-        steps: of constant length.
+        steps: number of steps, all of one length.
         radius: of the ball, in units of epsilon.
         crossings: length of all steps together, in units of the ball's radius.
         at_random: start at a random point of the ball instead of the clean image.

@@ -1,4 +1,4 @@
-"""Checks of a classifier's answers: its scores, and whether they stay when it is asked again, apart, or close by."""
+"""Checks of a classifier's answers: its scores, and their stability between calls, batches and nearby points."""
 
 import numpy as np
 

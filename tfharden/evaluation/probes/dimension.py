@@ -1,7 +1,7 @@
-"""What a perturbation does to a linear classifier, and how it grows with the size of the image, in closed form.
+"""Effect of a perturbation on a linear classifier, and its growth with the size of the image, in closed form.
 
 A perturbation that changes every value by epsilon, however little that is, moves w x by epsilon |w|_1: a sum over all
-values, while random noise of the same size moves it by epsilon |w|_2 only (Goodfellow, Shlens, Szegedy 2015).
+values, while random noise of the same size moves it by epsilon |w|_2 only (Goodfellow et al. 2015, arXiv:1412.6572).
 """
 
 import dataclasses

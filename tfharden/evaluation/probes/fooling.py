@@ -105,30 +105,30 @@ def fool_by_gradient(
     Raises:
         InputError: a classifier without gradients, no such class, a confidence that is no probability, steps below 1.
     """
-    targets = _check(classifier, targets, confidence, steps=steps)
+    classes = _check(classifier, targets, confidence, steps=steps)
     classifier.require_gradients()
     threat = _everywhere(classifier, bounds)
-    images = _noise(np.random.default_rng(seed), threat, (len(targets), *classifier.input_shape))
+    images = _noise(np.random.default_rng(seed), threat, (len(classes), *classifier.input_shape))
     rule = SteepestAscent(threat, step_size * (threat.bounds[1] - threat.bounds[0]))
     key = "fooling", rule.with_numbers([0.0, 0.0])
     advance, numbers = classifier.compiled(key, lambda: _compiled(classifier, rule)), tf.constant(rule.numbers)
     gradients = 0
-    for first in range(0, len(targets), BATCH_SIZE):
-        left = np.arange(first, min(first + BATCH_SIZE, len(targets)))
+    for first in range(0, len(classes), BATCH_SIZE):
+        left = np.arange(first, min(first + BATCH_SIZE, len(classes)))
         x = origin = tf.constant(images[left])
         best = BestIterate.empty(x)
         for taken in range(0, steps, STEPS_PER_CALL):
             count = min(STEPS_PER_CALL, steps - taken)
-            x, best = advance(x, origin, tf.constant(targets[left], tf.int32), best, tf.constant(count), numbers)
+            x, best = advance(x, origin, tf.constant(classes[left], tf.int32), best, tf.constant(count), numbers)
             gradients += count * len(left)
             images[left] = best.x
             keep = np.flatnonzero(best.score.numpy() < np.log(_required(confidence)))
             left = left[keep]
             x, origin, best = tf.nest.map_structure(lambda t, keep=keep: tf.gather(t, keep), (x, origin, best))
-            progress((first + (taken + count) / steps * min(BATCH_SIZE, len(targets) - first)) / len(targets))
+            progress((first + (taken + count) / steps * min(BATCH_SIZE, len(classes) - first)) / len(classes))
             if not len(left):
                 break
-    return _judged(classifier, images, targets, confidence, queries=0, gradients=gradients)
+    return _judged(classifier, images, classes, confidence, queries=0, gradients=gradients)
 
 
 def fool_by_evolution(
@@ -158,16 +158,16 @@ def fool_by_evolution(
     Raises:
         InputError: no such class, a confidence that is no probability, fewer queries than classes.
     """
-    targets = _check(classifier, targets, confidence, queries=queries)
-    if queries < len(targets):
-        raise InputError(f"{queries} queries don't do for {len(targets)} classes: give one a class at least")
+    classes = _check(classifier, targets, confidence, queries=queries)
+    if queries < len(classes):
+        raise InputError(f"{queries} queries don't do for {len(classes)} classes: give one a class at least")
     threat = _everywhere(classifier, bounds)
     random = np.random.default_rng(seed)
-    champions = _noise(random, threat, (len(targets), *classifier.input_shape))
-    best = np.full(len(targets), -1.0, np.float32)
+    champions = _noise(random, threat, (len(classes), *classifier.input_shape))
+    best = np.full(len(classes), -1.0, np.float32)
     offspring, spent = champions, 0
     while True:
-        scores = probabilities(classifier, offspring)[:, targets]
+        scores = probabilities(classifier, offspring)[:, classes]
         spent += len(offspring)
         winners = scores.argmax(axis=0)
         risen = scores.max(axis=0) >= best
@@ -175,7 +175,7 @@ def fool_by_evolution(
         progress(spent / queries)
         unsure = np.flatnonzero(best < _required(confidence))
         if not len(unsure) or spent >= queries:
-            return _judged(classifier, champions, targets, confidence, queries=spent, gradients=0)
+            return _judged(classifier, champions, classes, confidence, queries=spent, gradients=0)
         parents = champions[random.choice(unsure, min(OFFSPRING, queries - spent))]
         offspring = _mutated(random, threat, parents)
 

@@ -36,7 +36,7 @@ class ProbeFinding:
     """What a probe found.
 
     Attributes:
-        result: for report.json.
+        result: for report.json, with a field `seconds` that is filled in after the run.
         images: for the page, if the probe makes any.
     """
 
@@ -68,8 +68,7 @@ class Probe:
         """What is found on some of the examples, drawn by the seed, with the wall time."""
         began = time.perf_counter()
         count = min(self.num_examples, len(context.examples[1]))
-        finding = self.look(
-            dataclasses.replace(context, examples=data.take(context.examples, count, context.seed))
-        )  # fmt: skip
+        some = data.take(context.examples, count, context.seed)
+        finding = self.look(dataclasses.replace(context, examples=some))
         result = dataclasses.replace(finding.result, seconds=time.perf_counter() - began)
         return dataclasses.replace(finding, result=result)

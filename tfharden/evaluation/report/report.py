@@ -59,7 +59,10 @@ class Report:
 
     @classmethod
     def load(cls, path: _io.Path) -> Self:
-        """The report that `save` wrote, without its images: attacked examples and fooling images are lost.
+        """The report that `save` wrote, without its images.
+
+        Attacked examples and fooling images are only in report.html. A loaded report that is saved into its own folder
+        therefore replaces a page with images by one without.
 
         Args:
             path: report.json, or the folder that it is in.

@@ -1,4 +1,4 @@
-"""Results of one model: what it is, what the attacks left of it, and whether that is to be trusted."""
+"""Results of one model: facts about it, accuracy under its attacks, checks and probes."""
 
 import dataclasses
 from collections.abc import Mapping

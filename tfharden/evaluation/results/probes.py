@@ -1,4 +1,4 @@
-"""Results of probes: what was seen of a model beside its accuracy under attack."""
+"""Results of probes: measurements of a model beside its accuracy under attack."""
 
 import dataclasses
 

@@ -1,7 +1,6 @@
 """Records: dataclasses that are objects of report.json, written and read back by their annotations."""
 
 import dataclasses
-import functools
 import math
 import types
 import typing
@@ -71,7 +70,7 @@ class Record:
             InputError: an entry is missing, or has a type or a value that does not belong there.
         """
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise InputError(f"{place}: an object is expected, not {value!r:.40}")
+            raise InputError(f"{place}: an object is expected, not {_told(value)}")
         fields, hints = _fields(cls), _hints(cls)
         found = {}
         for name, field in fields.items():
@@ -103,7 +102,6 @@ def check_lengths(place: str, **lengths: int) -> None:
         raise InputError(f"{place}: lists of different lengths: {told}")
 
 
-@functools.cache
 def _fields(cls: type[Record]) -> dict[str, dataclasses.Field[Any]]:
     """Fields by their names in JSON."""
     return {
@@ -111,7 +109,6 @@ def _fields(cls: type[Record]) -> dict[str, dataclasses.Field[Any]]:
     }
 
 
-@functools.cache
 def _hints(cls: type[Record]) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
@@ -134,7 +131,7 @@ def _read(kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401
         return None if value is None else _read(arguments[0], value, place)
     if isinstance(kind, type) and issubclass(kind, Record):
         return kind.from_json(value, place)
-    return _READERS.get(origin or kind, _refuse)(value, arguments, place)
+    return _READERS[origin or kind](value, arguments, place)
 
 
 def _read_text(value: Any, _: tuple[Any, ...], place: str) -> str:  # noqa: ANN401
@@ -197,14 +194,15 @@ def _read_anything(value: Any, _: tuple[Any, ...], place: str, depth: int = 0) -
     return value
 
 
-def _refuse(value: Any, _: tuple[Any, ...], place: str) -> Any:  # noqa: ANN401
-    raise TypeError(f"{place}: no reader for {value!r:.40}")
-
-
 def _checked(is_right: bool, value: Any, place: str, expected: str) -> Any:  # noqa: ANN401
     if not is_right:
-        raise InputError(f"{place}: {expected} is expected, not {value!r:.40}")
+        raise InputError(f"{place}: {expected} is expected, not {_told(value)}")
     return value
+
+
+def _told(value: Any) -> str:  # noqa: ANN401
+    """A value in an error message."""
+    return f"{value!r:.40}" if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
 
 
 _READERS: dict[Any, Callable[[Any, tuple[Any, ...], str], Any]] = {

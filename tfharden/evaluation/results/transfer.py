@@ -1,4 +1,4 @@
-"""Result of transfer: which model's adversarial examples fool which."""
+"""Result of transfer: accuracy of each model on the adversarial examples of each."""
 
 import dataclasses
 from collections.abc import Mapping

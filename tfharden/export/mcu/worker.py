@@ -24,7 +24,7 @@ def main() -> None:
         content, inputs, most = given["content"].tobytes(), given["inputs"], int(given["most"])
     # Anything that isn't the answer would spoil it.
     answer, sys.stdout = sys.stdout.buffer, sys.stderr
-    np.savez(answer, **_answer(content, inputs, most))
+    np.savez(answer, allow_pickle=False, **_answer(content, inputs, most))
 
 
 def _answer(content: bytes, inputs: np.ndarray, most: int) -> dict[str, np.ndarray]:

@@ -79,9 +79,10 @@ class BestEpoch(keras.callbacks.Callback):
             self._validated = self.model.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: D102
-        if self.monitor not in (logs or {}):
+        logs = logs or {}
+        if self.monitor not in logs:
             raise InputError(
-                f"{self.monitor} is not in the logs of epoch {epoch + 1} ({', '.join(logs or {})}): give fit() "
+                f"{self.monitor} is not in the logs of epoch {epoch + 1} ({', '.join(logs)}): give fit() "
                 f"validation_data, and validate in every epoch"
             )
         value = float(logs[self.monitor])
@@ -90,7 +91,7 @@ class BestEpoch(keras.callbacks.Callback):
         weights = self._validated if self.monitor.startswith("val_") else self.model.model.get_weights()
         self.epoch, self.value, self._weights = epoch, value, weights
         if self.path is not None:
-            self._save()
+            self._save(self.path)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: D102
         if not self._begun:  # resumed when no epoch was left
@@ -103,28 +104,28 @@ class BestEpoch(keras.callbacks.Callback):
         if anew:
             self._forget()
         elif self.path is not None and self.path.exists():
-            self._load()
+            self._load(self.path)
 
-    def _save(self) -> None:
+    def _save(self, path: pathlib.Path) -> None:
         model = self.model.model
-        with replacing(self.path) as beside:
+        with replacing(path) as beside:
             with _unchanged(model):
                 model.set_weights(self._weights)
                 model.save(beside)
             with zipfile.ZipFile(beside, "a") as archive:
                 archive.writestr(RECORD, json.dumps({"epoch": self.epoch, "value": self.value}))
 
-    def _load(self) -> None:
+    def _load(self, path: pathlib.Path) -> None:
         model = self.model.model
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with zipfile.ZipFile(path) as archive:
                 record = json.loads(archive.read(RECORD))
             with _unchanged(model):
-                model.load_weights(self.path)
+                model.load_weights(path)
                 self.epoch, self.value, self._weights = record["epoch"], record["value"], model.get_weights()
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{self.path}: this training can't be resumed from it: {reason}") from error
+            raise InputError(f"{path}: this training can't be resumed from it: {reason}") from error
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ class Fast(Madry):
         return PGD(self.threat, steps=1, step_size=self.stretch * self.threat.epsilon or None)
 
     def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
-        attack, logits_fn, x, y = trainer.current_attack(), trainer.logits_fn, batch.x, batch.y
+        attack, logits_fn, x, y = trainer.require_attack(), trainer.logits_fn, batch.x, batch.y
         # The start may leave the box, as in the authors' code. Clipped, every start below black would be black itself.
         start = attack.threat.draw(x, trainer.next_seed())
         value_fn = criterion_value(logits_fn, Untargeted(y), attack.loss)

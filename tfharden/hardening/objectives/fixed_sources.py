@@ -65,7 +65,7 @@ class FixedSources(Goodfellow):
         _ = self._logits_fns  # looks at outputs, which a graph can't
 
     def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
-        attack, seed = trainer.current_attack(), trainer.next_seed()
+        attack, seed = trainer.require_attack(), trainer.next_seed()
         makers = [*self._logits_fns, trainer.logits_fn] if self.itself else self._logits_fns
         drawn = tf.cast(len(makers) * uniform([], seed + 1), tf.int32)
         branches = [lambda maker=maker: attack.perturb(maker, batch.x, batch.y, seed) for maker in makers]

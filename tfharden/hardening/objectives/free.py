@@ -55,7 +55,7 @@ class Free(Madry):
         )
 
     def train_batch(self, trainer: Trainer, batch: Batch) -> tuple[tf.Tensor, Outcome]:  # noqa: D102
-        x, threat, count = batch.x, trainer.current_attack().threat, tf.shape(batch.x)[0]
+        x, threat, count = batch.x, trainer.require_attack().threat, tf.shape(batch.x)[0]
         if (x.shape[0] or 0) > self.batch_size:
             raise InputError(f"a batch of {x.shape[0]} images is larger than Free(batch_size={self.batch_size})")
         kept = tf.convert_to_tensor(trainer.objective_state)

@@ -10,7 +10,7 @@ from tfharden.hardening.trainer import Outcome
 from tfharden.losses import kl_divergence
 from tfharden.serialization import registered
 
-# Keeps the logarithm finite where the model is sure of a wrong class, as in the authors' code.
+# Keeps the logarithm finite where the model is certain of a wrong class, as in the authors' code.
 ALMOST_ONE = 1.0001
 
 
@@ -20,7 +20,7 @@ class MART(Objective):
     """J(x_adv, y) - log(1 - max_{k != y} p_k(x_adv)) + beta * KL(p(x) || p(x_adv)) * (1 - p_y(x)) (Wang et al. 2020).
 
     The paper is https://openreview.net/forum?id=rklOg6EFwS. The second term widens the margin, the third weighs
-    stability by how unsure the model is of the clean image.
+    stability by the probability that the model gives the other classes of the clean image.
 
     Args:
         beta: weight of the third term; 6 in the authors' code.

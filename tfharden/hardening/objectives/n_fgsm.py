@@ -42,7 +42,7 @@ class NFGSM(Madry):
         return PGD(self.threat, steps=1)
 
     def attacked(self, trainer: Trainer, batch: Batch) -> tf.Tensor:  # noqa: D102
-        attack, logits_fn, x, y = trainer.current_attack(), trainer.logits_fn, batch.x, batch.y
+        attack, logits_fn, x, y = trainer.require_attack(), trainer.logits_fn, batch.x, batch.y
         threat = attack.threat
         start = threat.scaled(self.noise).random_start(x, trainer.next_seed())
         # In a ball that no such step leaves, so that only the box cuts.

@@ -1,4 +1,4 @@
-"""TRADES: accuracy against stability."""
+"""TRADES: a trade-off between accuracy and stability."""
 
 import dataclasses
 
@@ -15,12 +15,12 @@ from tfharden.threats import Threat
 from tfharden.threats.base import normal
 
 # Standard deviation of the start: at the clean image itself the gradient of the divergence is zero.
-START = 1e-3
+START_DEVIATION = 1e-3
 
 
 def noisy(threat: Threat, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """The images with a little noise on them, in ball and box."""
-    return threat.project(x + START * normal(tf.shape(x), seed, dtype=x.dtype), x)
+    return threat.project(x + START_DEVIATION * normal(tf.shape(x), seed, dtype=x.dtype), x)
 
 
 def away(attack: GradientAttack, logits_fn: Forward, x: tf.Tensor, logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ aligned as they were. The schema's object API would pack everything anew.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as generated
@@ -56,7 +57,7 @@ class _Writer:
         self._builder.minalign = _ALIGNMENT
         self._end = len(content)
 
-    def old(self, table: object) -> int:
+    def old(self, table: Any) -> int:  # noqa: ANN401 - one of the generated classes
         """The builder's offset, counted from the end, of a table of the old content."""
         return self._end - table._tab.Pos
 

@@ -109,7 +109,7 @@ class _Reader:
         self._bounds(position + offset, 4, 4, where)
         return position + offset
 
-    def _scalar(self, type_: str, position: int, where: str) -> int | float:
+    def _scalar(self, type_: str, position: int, where: str) -> Any:  # noqa: ANN401 - int or float, by its type
         format_ = _FORMATS[type_]
         self._bounds(position, format_.size, format_.size, where)
         return format_.unpack_from(self._content, position)[0]

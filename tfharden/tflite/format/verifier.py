@@ -14,7 +14,7 @@ from tfharden.tflite import memory
 from tfharden.tflite.format import flatbuffer, safety_rules, schema, sparsity
 from tfharden.tflite.format.flatbuffer import Table
 from tfharden.tflite.graph import MAX_RANK, Graph, Model, Operator, Tensor, quoted
-from tfharden.tflite.ops import find
+from tfharden.tflite.ops import KNOWN
 
 MAX_TENSOR_BYTES = 2**31
 _ABSENT = -1  # index of an input that is left out
@@ -70,7 +70,7 @@ def _opcode(code: Table) -> str:
         raise InputError(f"unknown operator number {number}: a damaged file, or one newer than LiteRT")
     if name == "CUSTOM":
         raise InputError(f"custom operators aren't supported, and the file uses {quoted(code.custom_code)}")
-    if find(name) is None:
+    if name not in KNOWN:
         raise InputError(f"operator {name} isn't supported in an image classifier")
     return name
 

@@ -1,1 +1,1 @@
-"""How the kernels of each set round, add and multiply."""
+"""Arithmetic of the kernels that the twin imitates: rounding, sums, products, tables."""

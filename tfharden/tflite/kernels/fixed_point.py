@@ -27,6 +27,10 @@ def quantised_multiplier(factor: float) -> tuple[int, int]:
     return (0, 0) if shift < -_BITS else (multiplier, shift)
 
 
+# One for all channels, or one for each.
+Factors = np.ndarray | np.floating
+
+
 class Rounding(abc.ABC):
     """A way to multiply whole sums by real factors and round."""
 
@@ -38,7 +42,7 @@ class Rounding(abc.ABC):
 class Float(Rounding):
     """float32(sum) * float32(factor), halves to even: XNNPACK's "fp32" requantisation on x86."""
 
-    def __init__(self, factors: np.ndarray) -> None:
+    def __init__(self, factors: Factors) -> None:
         self._factors = np.asarray(factors, np.float32)
 
     def __call__(self, sums: tf.Tensor) -> tf.Tensor:  # noqa: D102
@@ -48,7 +52,7 @@ class Float(Rounding):
 class Double(Rounding):
     """float64(sum) * factor, halves away from zero: LiteRT's reference kernel of dense layers."""
 
-    def __init__(self, factors: np.ndarray) -> None:
+    def __init__(self, factors: Factors) -> None:
         self._factors = np.asarray(factors, np.float64)
 
     def __call__(self, sums: tf.Tensor) -> tf.Tensor:  # noqa: D102
@@ -69,7 +73,7 @@ class DoubleRounding(Rounding):
         positive: whether negative results don't matter, since they are clipped to zero.
     """
 
-    def __init__(self, factors: np.ndarray, count: int = 1, *, positive: bool = False) -> None:
+    def __init__(self, factors: Factors, count: int = 1, *, positive: bool = False) -> None:
         pairs = [_divided(*quantised_multiplier(float(factor)), count) for factor in np.atleast_1d(factors)]
         self._factors = np.reshape([math.ldexp(m, shift - _BITS) for m, shift in pairs], np.shape(factors))
         units = [math.ldexp(0.5, shift) if shift < 0 else 0.0 for _, shift in pairs]
@@ -92,7 +96,7 @@ def _divided(multiplier: int, shift: int, count: int) -> tuple[int, int]:
 class ShortMultiplier(Rounding):
     """LiteRT's own for 64-bit sums: a multiplier of 16 bits, and one rounding, halves up."""
 
-    def __init__(self, factors: np.ndarray) -> None:
+    def __init__(self, factors: Factors) -> None:
         pairs = [quantised_multiplier(float(factor)) for factor in np.atleast_1d(factors)]
         short = [0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + 2**15) >> 16 for multiplier, _ in pairs]  # noqa: PLR2004
         exact = [math.ldexp(multiplier, shift - 15) for multiplier, (_, shift) in zip(short, pairs, strict=True)]
@@ -104,7 +108,7 @@ class ShortMultiplier(Rounding):
 
 @dataclasses.dataclass(frozen=True)
 class OutputRange:
-    """Between which centred values an output is clipped, and where that is the slope of a fused activation.
+    """Range that the centred values of an output are clipped to, and the slope of a fused activation.
 
     Attributes:
         low: least value.
@@ -145,8 +149,7 @@ ACTIVE = {"RELU": (0.0, math.inf), "RELU_N1_TO_1": (-1.0, 1.0), "RELU6": (0.0, 6
 def gated(gradient: tf.Tensor, sums: tf.Tensor, factors: np.ndarray, output_range: OutputRange) -> tf.Tensor:
     """The gradient of an output, with zeros where the fused activation is flat; `sums * factors` is what it was given.
 
-    Where an output leaves the range of its type, the gradient passes: steps along it can bring the output back, and a
-    zero would hide the way.
+    Where an output leaves the range of its type, the gradient passes: steps along it can bring the output back.
     """
     if output_range.gate is None:
         return gradient

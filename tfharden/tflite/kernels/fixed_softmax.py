@@ -4,6 +4,7 @@ A number with k integer bits stands for a real one times 2^(31 - k).
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -132,7 +133,7 @@ def _shifted(number: tf.Tensor, times: int) -> tf.Tensor:
 class _Table:
     """A function of 16 bits by straight lines between 513 points, each moved towards the middle of its interval."""
 
-    def __init__(self, function: "math.exp", low: float, high: float) -> None:
+    def __init__(self, function: Callable[[float], float], low: float, high: float) -> None:
         step = (high - low) / 512
         exact = [function(low + index * step) * 2**15 for index in range(513)]
         points = [_round(value) for value in exact]

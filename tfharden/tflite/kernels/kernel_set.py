@@ -1,9 +1,12 @@
 """Kernel sets that the twin imitates, and what their kernels refuse."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
 
 from tfharden.errors import InputError
 from tfharden.tflite.graph import Operator, Shape, Tensor
@@ -27,6 +30,11 @@ class KernelSet:
     name: str
     content: bytes = dataclasses.field(repr=False)
     batch: int
+
+    @functools.cached_property
+    def tree(self) -> schema.ModelT:
+        """The file as LiteRT's object API has it, to take parts from."""
+        return schema.ModelT.InitFromPackedBuf(self.content, 0)
 
     @property
     def reference(self) -> bool:

@@ -4,6 +4,7 @@ Kernels for functions of single values differ by kernel set, version and process
 fixed point, floats. All of them are exactly what they are seen to do.
 """
 
+import copy
 import types
 from collections.abc import Mapping
 
@@ -63,7 +64,7 @@ def _answers(op: Operator, kernels: KernelSet, inputs: Mapping[int, np.ndarray])
     """
     shape = next(iter(inputs.values())).shape
     constant = [place for place in inputs if op.inputs[place].data is not None]
-    content = _alone(kernels.content, op, dict.fromkeys(inputs, shape), {p: inputs[p] for p in constant})
+    content = _alone(kernels.tree, op, dict.fromkeys(inputs, shape), {p: inputs[p] for p in constant})
     try:
         runner = litert.interpreter(content, kernels.name)
         given = [place for place in inputs if place not in constant]
@@ -76,15 +77,14 @@ def _answers(op: Operator, kernels: KernelSet, inputs: Mapping[int, np.ndarray])
 
 
 def _alone(
-    content: bytes, op: Operator, shapes: Mapping[int, tuple[int, ...]], constants: Mapping[int, np.ndarray]
+    tree: schema.ModelT, op: Operator, shapes: Mapping[int, tuple[int, ...]], constants: Mapping[int, np.ndarray]
 ) -> bytes:
     """A file with this operator only."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    graph = model.subgraphs[0]
-    node = graph.operators[op.number]
+    model, graph = copy.copy(tree), copy.copy(tree.subgraphs[0])
+    node = copy.copy(graph.operators[op.number])
     chosen = [index for index in [*node.inputs, *node.outputs] if index >= 0]
     places = {int(index): place for place, index in enumerate(dict.fromkeys(chosen))}
-    tensors = [graph.tensors[index] for index in places]
+    tensors = [copy.copy(graph.tensors[index]) for index in places]
     buffers = [schema.BufferT()]
     for tensor in tensors:
         data = model.buffers[tensor.buffer].data
@@ -96,7 +96,7 @@ def _alone(
         index = int(node.outputs[0] if place is None else node.inputs[place])
         tensor = tensors[places[index]]
         tensor.shape, tensor.shapeSignature = np.array(shape, np.int32), None
-        if place in constants:
+        if place is not None and place in constants:
             buffers[tensor.buffer] = types.SimpleNamespace(data=np.frombuffer(constants[place].tobytes(), np.uint8))
     model.buffers = [_buffer(buffer) for buffer in buffers]
     given = [place for place in shapes if place not in constants]

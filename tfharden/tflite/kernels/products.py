@@ -111,7 +111,7 @@ def _factors(operator: Operator, kernels: KernelSet, product: Product) -> np.nda
     if kernels.reference or data.element == "INT16":
         # Where LiteRT has one factor for all channels, it multiplies the scales in float32.
         kind = np.float32 if data.element == "UINT8" and operator.opcode != "FULLY_CONNECTED" else np.float64
-        products = np.float64(data.scale32.astype(kind) * weights.scales.astype(kind))
+        products = (np.asarray(data.scale32, kind) * weights.scales.astype(kind)).astype(np.float64)
         return products / np.float64(operator.output.scale32)
     return data.scale32 * weights.scales / operator.output.scale32
 

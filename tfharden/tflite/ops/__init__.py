@@ -14,18 +14,17 @@ from tfharden.tflite.ops import (  # registers them
     slicing,
     softmax,
 )
-from tfharden.tflite.ops.spec import Call, OperatorSpec, find, names, of, register
+from tfharden.tflite.ops.spec import KNOWN, Call, OperatorSpec, of, register
 
 __all__ = [
+    "KNOWN",
     "Call",
     "OperatorSpec",
     "activations",
     "convolutions",
     "elementwise",
-    "find",
     "joining",
     "matrices",
-    "names",
     "of",
     "pooling",
     "quantisation",

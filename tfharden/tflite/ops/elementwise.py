@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfharden.tflite.graph import Operator, Shape, Tensor
 from tfharden.tflite.kernels import activations, sixteen_bits
-from tfharden.tflite.kernels.kernel_set import Function, KernelSet, per_image
+from tfharden.tflite.kernels.kernel_set import Function, KernelSet, per_image, refuse
 from tfharden.tflite.kernels.kernel_tables import function_of_pairs
 from tfharden.tflite.kernels.straight_through import straight_through
 from tfharden.tflite.ops.common import SCALED, same_shape
@@ -56,7 +56,7 @@ def _binary(op: Operator, kernels: KernelSet) -> Function:
     function = _paired(op, kernels)
     if all(tensor.data is not None for tensor in op.inputs):
         return function
-    aligned = [_aligned(tensor, op.output, kernels) for tensor in op.inputs]
+    aligned = [_aligned(op, tensor, kernels) for tensor in op.inputs]
     return lambda a, b: function(aligned[0](a), aligned[1](b))
 
 
@@ -80,11 +80,14 @@ def _alike(first: Tensor, second: Tensor) -> bool:
     return first.scale32 == second.scale32 and first.zero_point == second.zero_point
 
 
-def _aligned(tensor: Tensor, output: Tensor, kernels: KernelSet) -> Callable[[tf.Tensor], tf.Tensor]:
+def _aligned(op: Operator, tensor: Tensor, kernels: KernelSet) -> Callable[[tf.Tensor], tf.Tensor]:
     """Puts the axes of an image behind the batch axis, also where the file lacks that."""
     if tensor.data is not None:
         return lambda x: x
-    image, rank = per_image(tensor, kernels), len(per_image(output, kernels))
+    image, made = per_image(tensor, kernels), per_image(op.output, kernels)
+    if image is None or made is None:
+        raise refuse(op, "it mixes the images of a batch")
+    rank = len(made)
     if len(image) == rank:
         return lambda x: x
     return lambda x: tf.reshape(x, [tf.shape(x)[0], *[1] * (rank - len(image)), *image])

@@ -74,8 +74,10 @@ def _window(op: Operator) -> tuple[list[int], list[int]]:
 def _counts(op: Operator, window: list[int], strides: list[int]) -> np.ndarray:
     """How many values of the image each window has, `[1, height, width, 1]`."""
     rows, columns = (
-        _along(*axis, places)
-        for *axis, places in zip(op.inputs[0].shape[1:3], window, strides, op.output.shape[1:3], strict=True)
+        _along(size, reach, stride, places)
+        for size, reach, stride, places in zip(
+            op.inputs[0].shape[1:3], window, strides, op.output.shape[1:3], strict=True
+        )
     )
     return np.outer(rows, columns).astype(np.float32)[None, :, :, None]
 
@@ -87,10 +89,9 @@ def _along(size: int, window: int, stride: int, places: int) -> np.ndarray:
     return np.minimum(first + window, size) - np.maximum(first, 0)
 
 
-def _register(name: str, kernel: Kernel | None, **settings: bool) -> None:
-    register(OperatorSpec(name, "d -> d", _shape, "Pool2DOptions", scratch=_pointers, kernel=kernel, **settings))
-
-
-_register("AVERAGE_POOL_2D", _average_pool_2d, keeps_integers=True)
-_register("L2_POOL_2D", None)
-_register("MAX_POOL_2D", _max_pool_2d, keeps_integers=True)
+_KERNELS: dict[str, Kernel] = {"AVERAGE_POOL_2D": _average_pool_2d, "MAX_POOL_2D": _max_pool_2d}
+for _name, _kernel in _KERNELS.items():
+    register(OperatorSpec(
+        _name, "d -> d", _shape, "Pool2DOptions", scratch=_pointers, kernel=_kernel, keeps_integers=True
+    ))  # fmt: skip
+register(OperatorSpec("L2_POOL_2D", "d -> d", _shape, "Pool2DOptions", scratch=_pointers))

@@ -8,8 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
+from tfharden._registry import Registry
 from tfharden.errors import InputError
 from tfharden.tflite.graph import Operator, Shape
 from tfharden.tflite.kernels.kernel_set import Function, KernelSet
@@ -27,7 +26,7 @@ class Call:
 
     operator: Operator
     shapes: list[Shape]
-    values: list[np.ndarray | None]
+    values: list[Any]
 
     def option(self, name: str) -> Any:  # noqa: ANN401
         """An option; absent ones are zeros."""
@@ -126,7 +125,7 @@ def _repeated(pattern: str, count: int) -> str:
     return pattern if count == len(pattern) else ""
 
 
-_SPECS: dict[str, OperatorSpec] = {}
+KNOWN: Registry[OperatorSpec] = Registry("operator")
 
 
 def register(spec: OperatorSpec, *, replace: bool = False) -> OperatorSpec:
@@ -139,22 +138,11 @@ def register(spec: OperatorSpec, *, replace: bool = False) -> OperatorSpec:
     Raises:
         InputError: there is one of that name already.
     """
-    if spec.name in _SPECS and not replace:
-        raise InputError(f"operator {spec.name} is registered already: replace=True takes its place")
-    _SPECS[spec.name] = spec
-    return spec
-
-
-def find(name: str) -> OperatorSpec | None:
-    """The spec of an operator by LiteRT's name; None if files mustn't have it."""
-    return _SPECS.get(name)
+    if replace:
+        KNOWN[spec.name] = spec
+    return KNOWN.register(spec.name)(spec)
 
 
 def of(operator: Operator) -> OperatorSpec:
     """The spec of an operator of a verified graph."""
-    return _SPECS[operator.opcode]
-
-
-def names() -> list[str]:
-    """Names of all registered operators."""
-    return sorted(_SPECS)
+    return KNOWN[operator.opcode]

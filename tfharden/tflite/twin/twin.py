@@ -99,7 +99,8 @@ class Twin:
 
     def _built(self, kernels: KernelSet) -> list[tuple[Operator, Function]]:
         """Operators and their functions; those of constants alone are worked out here."""
-        steps, folded = [], {}
+        steps: list[tuple[Operator, Function]] = []
+        folded: dict[int, Tensor] = {}
         for operator in self.graph.operators:
             inputs = tuple(None if t is None else folded.get(t.index, t) for t in operator.inputs)
             operator = dataclasses.replace(operator, inputs=inputs)  # noqa: PLW2901
@@ -141,22 +142,17 @@ class Twin:
 
 
 # What a file that lies makes Python and TensorFlow raise.
-_LIES = (ValueError, TypeError, LookupError, ArithmeticError, NotImplementedError, tf.errors.OpError)
+_BUILD_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, NotImplementedError, tf.errors.OpError)
 
 
 def known() -> list[str]:
     """Names of the operators that the twin has."""
-    return [name for name in ops.names() if _has_kernel(name)]
-
-
-def _has_kernel(name: str) -> bool:
-    spec = ops.find(name)
-    return spec is not None and spec.kernel is not None
+    return sorted(name for name, spec in ops.KNOWN.items() if spec.kernel is not None)
 
 
 def _check_known(operators: Sequence[Operator]) -> None:
     """Refuses operators that the twin doesn't have, by name."""
-    missing = sorted({operator.opcode for operator in operators if not _has_kernel(operator.opcode)})
+    missing = sorted({operator.opcode for operator in operators if ops.of(operator).kernel is None})
     if missing:
         raise InputError(f"the twin doesn't know {', '.join(missing)}")
 
@@ -168,6 +164,8 @@ def _function(operator: Operator, kernels: KernelSet) -> Function:
         InputError: types or options that the twin doesn't know, or an operator that mixes the images of a batch.
     """
     spec = ops.of(operator)
+    if spec.kernel is None:
+        raise InputError(f"the twin doesn't know {operator.opcode}")
     affine = {(float(t.scale32), t.zero_point) for t in (*operator.inputs, *operator.outputs) if t and t.quantised}
     if spec.keeps_integers and len(affine) > 1:
         raise refuse(operator, "its inputs have other scales than its output")
@@ -179,7 +177,7 @@ def _naming(operator: Operator) -> Iterator[None]:
     """Turns what comes of inputs and options that don't fit into an error that names the operator."""
     try:
         yield
-    except _LIES as error:
+    except _BUILD_ERRORS as error:
         if isinstance(error, InputError):
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
