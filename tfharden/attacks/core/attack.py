@@ -112,13 +112,11 @@ class Attack(RenamedMembers, Configurable, abc.ABC):
             chosen = slice(first, first + CHUNK)
             part = search.part(chosen, (first // CHUNK, -(-len(y) // CHUNK)))
             if checkpoint is not None:
-                part.checkpoint = Checkpoint(checkpoint, description, part)
-                part.checkpoint.restore(part)
-                before += part.checkpoint.seconds
+                part.resume(resumed := Checkpoint(checkpoint, description, part.stream, part.inputs))
+                before += resumed.seconds
             if run is not None and not (part.checkpoint and part.checkpoint.finished):
                 run(part)
-                if part.checkpoint:
-                    part.checkpoint.save(part, finished=True)
+                part.save(finished=True)
             part.adversarial[:] = threat.round_to_lattice_in_ball(part.adversarial, part.origin)
             violation = threat.violation(part.adversarial, part.origin)
             if violation > threat.tolerance:
