@@ -54,9 +54,9 @@ class SearchState:
     def open(cls, classifier: Classifier, origin: np.ndarray, criterion: Criterion, progress: Progress) -> Self:
         """A search in which nothing is done but to look at the clean images."""
         solved = np.asarray(criterion.reached(classifier.predict(origin)))
-        counts = {name: np.zeros(len(origin), np.int64) for name in ("queries", "gradients", "zero_gradients")}
+        queries, gradients, zero_gradients = (np.zeros(len(origin), np.int64) for _ in range(3))
         minimum = np.where(solved, 0.0, np.inf).astype(np.float32)
-        return cls(origin, criterion, origin.copy(), solved, **counts, minimum=minimum, progress=progress)
+        return cls(origin, criterion, origin.copy(), solved, queries, gradients, zero_gradients, minimum, progress)
 
     @property
     def unsolved(self) -> np.ndarray:
