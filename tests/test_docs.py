@@ -1,4 +1,4 @@
-"""What the guides show runs as it stands there, on small models and for one epoch."""
+"""Examples of the guides run as they stand; the first of each on small models and for one epoch."""
 
 import pathlib
 import re
