@@ -12,7 +12,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as generated
 
 from tfharden.errors import InputError
-from tfharden.tflite import verify
+from tfharden.tflite import parse, verify
 from tfharden.tflite.format import schema, sparsity
 from tfharden.tflite.format.flatbuffer import Table
 
@@ -158,6 +158,27 @@ def test_lies_are_refused_in_one_clear_line(content, name):
     with pytest.raises(InputError, match=message) as caught:
         verify(edited(content, edit))
     assert "\n" not in str(caught.value)
+
+
+def test_claims_of_sizes_that_depend_on_the_batch_are_1_or_true(content):
+    """LiteRT shows what a file claims until a run makes the true shape, as of a RESHAPE to a shape made of another."""
+    graph = parse(content).graph
+    made = [tensor for operator in graph.operators for tensor in operator.outputs if tensor.signature[:1] == (-1,)]
+    assert len(made) > 4
+
+    def claiming(size, *indices):
+        def edit(_, graph):
+            for index in indices:
+                graph.tensors[index].shape = [size, *graph.tensors[index].shape[1:]]
+
+        return edited(content, edit)
+
+    for tensor in made:
+        for size in (0, 2, 60):
+            with pytest.raises(InputError, match=rf"makes \(1, .*\), but tensor {tensor.index} .* claims \({size}, "):
+                verify(claiming(size, tensor.index))
+    verify(claiming(2, graph.input.index))
+    verify(claiming(2, graph.input.index, *(tensor.index for tensor in made)))
 
 
 def test_schema_is_that_of_litert():

@@ -26,9 +26,13 @@ def check_memory(graph: Graph) -> None:
 
 
 def _is_claimed(tensor: Tensor, made: Shape) -> bool:
-    """Whether a claim holds; sizes that depend on the batch, -1 in the signature, are whatever the converter put."""
+    """Whether a claim holds; converters claim 1 for sizes that depend on the batch, -1 in the signature.
+
+    LiteRT goes by the claim until the first run where a shape comes about during it.
+    """
     return len(made) == len(tensor.shape) and all(
-        claim == size or known < 0 for claim, size, known in zip(tensor.shape, made, tensor.signature, strict=True)
+        claim == size or (claim == 1 and known < 0)
+        for claim, size, known in zip(tensor.shape, made, tensor.signature, strict=True)
     )
 
 

@@ -5,8 +5,10 @@ import pytest
 import tensorflow as tf
 
 import tfharden as th
+from tests._helpers.twin_files import file_of, images, weights
 from tfharden.attacks import PGD, Transfer
 from tfharden.classifiers import KerasClassifier, TwinClassifier
+from tfharden.tflite import Twin
 
 THREAT = th.Linf(0.1)
 
@@ -37,6 +39,28 @@ def test_of_integers_they_point_where_those_of_the_source_point(digits, digits_n
     found = gradient(TwinClassifier(digits_int8, kernels=kernels), x, y)
     assert np.abs(found).reshape(len(x), -1).max(axis=1).all()
     assert np.median(cosines(found, gradient(KerasClassifier(digits_network), x, y))) > 0.9
+
+
+@pytest.mark.parametrize(("recipe", "bound"), [("float32", 1e-5), ("dynamic", 0.02), ("int8", 0.02)])
+def test_of_grouped_convolutions_they_are_those_of_each_group(recipe, bound):
+    """TensorFlow has no gradient of grouped convolutions on CPU; the values are in test_twin_products.py."""
+    kernel = weights(3, 3, 4, 24)
+
+    def by_groups(x):
+        parts = zip(tf.split(x, 3, axis=3), tf.split(kernel, 3, axis=3), strict=True)
+        return tf.reshape(tf.concat([tf.nn.conv2d(*part, 2, "SAME") for part in parts], 3), [len(x), -1])
+
+    file = file_of(lambda x: tf.reshape(tf.nn.conv2d(x, kernel, 2, "SAME"), [1, -1]), (6, 6, 12), recipe)
+    assert [operator.opcode for operator in file.graph.operators if "CONV" in operator.opcode] == ["CONV_2D"]
+    x = tf.constant(images((6, 6, 12), 5, -0.9, 0.9))
+    upstream = np.random.default_rng(1).normal(size=(5, 3 * 3 * 24)).astype(np.float32)
+    found = []
+    for function in (Twin(file).logits, by_groups):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = function(x)
+        found.append(tape.gradient(values, x, output_gradients=upstream).numpy())
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=bound * np.abs(found[1]).max())
 
 
 def test_a_twin_aims_better_than_the_source(digits, digits_network, digits_int8):

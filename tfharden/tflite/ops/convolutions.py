@@ -1,6 +1,7 @@
 """Convolutions: CONV_2D, DEPTHWISE_CONV_2D and TRANSPOSE_CONV."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,13 +78,30 @@ def _conv_2d(op: Operator, kernels: KernelSet) -> Function:
     """Weights are [out, height, width, in]; with fewer `in` than the data have, channels go in groups."""
     data, weights, bias = _inputs(op)
     settings = _settings(op)
+    groups = data.shape[-1] // weights.shape[-1]
+
+    def convolved(x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
+        return tf.raw_ops.Conv2D(input=x, filter=kernel, **settings)
+
+    def convolved_in_groups(x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
+        @tf.custom_gradient
+        def function(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            return convolved(x, kernel), lambda upstream: transposed(x, kernel, upstream)
+
+        return function(x)
 
     def transposed(x: tf.Tensor, kernel: np.ndarray, gradient: tf.Tensor) -> tf.Tensor:
-        return tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, out_backprop=gradient, **settings)
+        # Group by group: TensorFlow has no gradient of all of them on CPU.
+        sizes = tf.concat([tf.shape(x)[:3], kernel.shape[2:3]], axis=0)
+        parts = zip(np.split(kernel, groups, axis=3), tf.split(gradient, groups, axis=3), strict=True)
+        return tf.concat([
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=sizes, filter=part, out_backprop=upstream, **settings)
+            for part, upstream in parts
+        ], axis=3)  # fmt: skip
 
     return linear(op, kernels, Product(
         data=data, weights=weights, bias=bias, axis=0,
-        linear=lambda x, kernel: tf.raw_ops.Conv2D(input=x, filter=kernel, **settings),
+        linear=convolved if groups == 1 else convolved_in_groups,
         transposed=transposed,
         arranged=lambda w: _dilated(np.transpose(w, [1, 2, 3, 0]), op),
     ))  # fmt: skip
