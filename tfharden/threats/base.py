@@ -179,7 +179,7 @@ class Threat(RenamedMembers, Configurable, abc.ABC):
         """`x` on the lattice, rounded towards `origin` (itself on the lattice), so that it stays in the ball."""
         if self.lattice is None:
             return x
-        step = self._steps(x - origin + self.bounds[0])
+        step = self._steps(tf.cast(x, tf.float32) - origin + self.bounds[0])  # a search in NumPy may give doubles
         # A whole number of steps may have become 2.9999998 on the way: let rounding errors not cost a step.
         whole = tf.sign(step) * tf.floor(tf.abs(step) + self.rounding / self.lattice)
         return self._on_lattice(tf.round(self._steps(origin)) + whole)

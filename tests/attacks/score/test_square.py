@@ -212,19 +212,20 @@ def int8_file(tmp_path_factory, digits, digits_model):
     return path
 
 
-def test_an_integer_file_is_attacked_on_its_lattice(int8_file, digits):
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0), L1(5.0)])
+def test_an_integer_file_is_attacked_on_its_lattice(int8_file, digits, threat):
     classifier = TFLiteClassifier(int8_file)
     x, y = digits.test[0][:60], digits.test[1][:60]
-    result = Square(Linf(0.1), queries=50)(classifier, x, y)
-    threat = classifier.restrict_threat(Linf(0.1))
-    steps = result.adversarial / threat.lattice
+    result = Square(threat, queries=50)(classifier, x, y)
+    lattice = classifier.restrict_threat(threat).lattice
+    steps = result.adversarial / lattice
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
-    assert result.distance.max() <= 0.1 + 1e-6
-    assert result.parameters["lattice"] == threat.lattice
+    assert result.distance.max() <= threat.epsilon + threat.tolerance
+    assert result.parameters["lattice"] == lattice
     np.testing.assert_array_equal(result.success, classifier.predict(result.adversarial) != y)
     assert result.success.mean() > (classifier.predict(x) != y).mean() + 0.1
     with pytest.raises(InputError, match=r"digits.tflite gives no gradients"):
-        PGD(Linf(0.1))(classifier, x, y)
+        PGD(threat)(classifier, x, y)
 
 
 def test_seeds(digits, digits_classifier):
