@@ -10,14 +10,7 @@ from tfharden.evaluation.results.record import OMITTED, Count, Interval, Positiv
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class StageResult(Record):
-    """One member of an attack that is several in a row.
-
-    Attributes:
-        name: the member.
-        succeeded: images on which it succeeded after all before had failed.
-        robust_accuracy_after: share of all images still right after it.
-        seconds: its wall time.
-    """
+    """One member of an attack that is several in a row. `succeeded` counts images that all members before it missed."""
 
     name: str
     succeeded: Count = dataclasses.field(metadata={"key": "fell"})
@@ -27,22 +20,10 @@ class StageResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class AttackSummary(Record):
-    """What one attack did to one model. Rates and means are over the images that were right when clean.
+    """Result of one attack on one model: `models[].attacks[]` of docs/report.md.
 
-    Attributes:
-        name: what the report calls the attack.
-        access: what the attack needs of the model: "white-box", "score", "decision", "transfer" or "none".
-        robust_accuracy: share of all images that stay right; a clean error counts as an error.
-        interval: 95% interval of it.
-        lost_to_rounding: images that the attack took for solved and that the model gets right.
-        success_rate: share of the images that succeeded; None if none was right.
-        queries_mean: forward passes without a gradient.
-        gradients_mean: forward and backward passes.
-        seconds: wall time.
-        parameters: the attack's settings, in plain values.
-        stages: of an attack that is several in a row, what each of them did.
-        minimum_median: of a minimum-norm attack, the median length of the smallest perturbation found: infinity where
-            it found none for half of the images. None of other attacks.
+    Accuracy is a share of all images, in [0, 1]. Rates and means are over the images that were right when clean.
+    `minimum_median` is infinite where a minimum-norm attack found no perturbation for half of the images.
     """
 
     name: str

@@ -2,26 +2,19 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal
 
 from tfharden.errors import InputError
-from tfharden.evaluation.results.differential import DifferentialResult
+from tfharden.evaluation.results.comparisons import DifferentialResult, TransferResult
 from tfharden.evaluation.results.model import ModelResult
-from tfharden.evaluation.results.record import Count, Positive, Record
-from tfharden.evaluation.results.transfer import TransferResult
+from tfharden.evaluation.results.record import EMPTY, Count, Positive, Record
 
 SCHEMA: Final = "tfharden.report/1"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class DataFacts(Record):
-    """The images that were attacked.
-
-    Attributes:
-        name: what the caller called them.
-        num_examples: how many.
-        sha256: of images and labels, with their types and shapes.
-    """
+    """The images that were attacked. `sha256` is of images and labels, with their types and shapes."""
 
     name: str
     num_examples: Count
@@ -30,14 +23,7 @@ class DataFacts(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ThreatFacts(Record):
-    """What an attacker may do.
-
-    Attributes:
-        norm: "Linf", "L2", "L1" or "L0".
-        epsilon: the longest perturbation.
-        bounds: `(low, high)` of every value of an image.
-        lattice: spacing of the values that an image may take, None for any.
-    """
+    """The threat. `bounds` are `(low, high)` of every value, `lattice` is their spacing (None for any value)."""
 
     norm: str
     epsilon: Positive
@@ -52,18 +38,7 @@ class ThreatFacts(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class EvaluationResult(Record):
-    """Everything that an evaluation found.
-
-    Attributes:
-        schema: the version of report.json. Keys may be added under it; what is there keeps its meaning.
-        versions: of Python and of the packages that were used.
-        seed: of the attacks that were given by name, and of probes.
-        data: the images that were attacked.
-        threat: what an attacker may do.
-        models: one entry a model, in the order given.
-        transfer: which model's examples fool which; None unless asked for.
-        differential: the models beside the one that they were made from; None unless asked for.
-    """
+    """Everything that an evaluation found: the entries of report.json, as docs/report.md explains them."""
 
     schema: Literal["tfharden.report/1"] = SCHEMA
     versions: Mapping[str, str]
@@ -71,18 +46,8 @@ class EvaluationResult(Record):
     data: DataFacts
     threat: ThreatFacts
     models: tuple[ModelResult, ...]
-    transfer: TransferResult | None = None
-    differential: DifferentialResult | None = None
-
-    def to_json(self) -> dict[str, Any]:  # noqa: D102 - parts that were not asked for are empty objects
-        entries = super().to_json()
-        return entries | {name: entries[name] or {} for name in ("transfer", "differential")}
-
-    @classmethod
-    def from_json(cls, value: object, place: str = "report.json") -> Self:  # noqa: D102
-        if isinstance(value, Mapping):
-            value = {**value, **{name: value.get(name) or None for name in ("transfer", "differential")}}
-        return super().from_json(value, place)
+    transfer: TransferResult | None = dataclasses.field(default=None, metadata=EMPTY)
+    differential: DifferentialResult | None = dataclasses.field(default=None, metadata=EMPTY)
 
     @property
     def attack_names(self) -> list[str]:

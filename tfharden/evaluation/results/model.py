@@ -1,4 +1,4 @@
-"""Results of one model: facts about it, accuracy under its attacks, checks and probes."""
+"""Results of one model: facts, accuracy under attacks, checks and probes."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,15 +12,7 @@ from tfharden.evaluation.results.record import OMITTED, Count, Interval, Positiv
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LatencyResult(Record):
-    """How long a file takes for an image.
-
-    Attributes:
-        seconds: median over the rounds.
-        threads: interpreters that shared the images.
-        rounds: times that all images were run.
-        images: how many they were.
-        kernels: kernels that ran them.
-    """
+    """Time that a file takes for an image, in seconds: `models[].latency` of docs/report.md."""
 
     seconds: Positive
     threads: Count
@@ -31,15 +23,9 @@ class LatencyResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TwinResult(Record):
-    """How near the twin that gives a file's gradients comes to the interpreter.
+    """Agreement of the twin that gives a file's gradients with the interpreter: `models[].twin` of docs/report.md.
 
-    Attributes:
-        missing: why there is no twin; None if there is one. The other attributes are None where there is none.
-        num_examples: images on which both were compared.
-        exact: least share, over all tensors, of values that are the same.
-        logits_exact: that of the logits.
-        largest_lsb: largest difference in any tensor of integers, in steps.
-        classes: share of the images of which both give the same class.
+    Where there is no twin, `missing` is the reason and all other fields are None.
     """
 
     missing: str | None
@@ -56,13 +42,7 @@ class TwinResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class CheckResult(Record):
-    """What a check says.
-
-    Attributes:
-        name: which check.
-        status: "pass", "warn", or "fail": then the numbers are not to be trusted.
-        detail: what was seen, in one line.
-    """
+    """Verdict of a check. After a "fail" the numbers of its model are not to be trusted."""
 
     name: str
     status: Literal["pass", "warn", "fail"]
@@ -71,13 +51,7 @@ class CheckResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class WorstCase(Record):
-    """All attacks on a model together.
-
-    Attributes:
-        robust_accuracy: share of the images that stay right under every attack.
-        interval: 95% interval of it.
-        attacks: names of the attacks.
-    """
+    """All attacks on a model together: the share of the images that stay right under every one."""
 
     robust_accuracy: Share
     interval: Interval
@@ -86,19 +60,7 @@ class WorstCase(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ModelFacts(Record):
-    """What is known of a model before anything is run on it.
-
-    Attributes:
-        name: its file's name, or its own.
-        role: what it is to the reader, such as "student".
-        path: of its file; None if it came from none, as are hash and size.
-        sha256: of its file.
-        bytes: size of its file.
-        kernels: what runs a .tflite.
-        latency: of a .tflite.
-        format: "keras", "tflite-int8" and the like, or "callable".
-        parameters: how many numbers it was trained to, if that is known.
-    """
+    """Facts about a model and its file, known before anything is run on it. `role` is free text, such as "student"."""
 
     name: str | None = dataclasses.field(default=None, metadata=OMITTED)
     path: str | None
@@ -113,17 +75,7 @@ class ModelFacts(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ModelResult(ModelFacts):
-    """One model under all attacks.
-
-    Attributes:
-        clean_accuracy: share of the images that it gets right without an attack.
-        clean_interval: 95% interval of it.
-        attacks: what each attack did.
-        worst_case: all attacks together.
-        twin: of a .tflite.
-        checks: whether the numbers are to be trusted.
-        probes: what else was looked at, by the name of the probe.
-    """
+    """One model under all attacks: `models[]` of docs/report.md. Accuracies are shares of all images."""
 
     clean_accuracy: Share
     clean_interval: Interval
