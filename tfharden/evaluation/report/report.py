@@ -11,7 +11,7 @@ from tfharden import _io
 from tfharden._deprecation import renamed_arguments
 from tfharden.errors import InputError
 from tfharden.evaluation.formats import percent
-from tfharden.evaluation.report import comparison, measures, page, terminal
+from tfharden.evaluation.report import measures, page, terminal
 from tfharden.evaluation.report.display import for_display, setting
 from tfharden.evaluation.report.panels import Fooling, Panel
 from tfharden.evaluation.results import EvaluationResult
@@ -126,7 +126,7 @@ class Report:
             InputError: the reports are of different data or threats.
         """
         self.result.check_comparable(other.result)
-        return comparison.table(for_display(self.result), for_display(other.result))
+        return terminal.comparison(for_display(self.result), for_display(other.result))
 
     def __repr__(self) -> str:
         shown = for_display(self.result)

@@ -1,6 +1,7 @@
 """Evaluation for TensorBoard."""
 
 import importlib.util
+import itertools
 import pathlib
 import re
 
@@ -38,20 +39,18 @@ def write_tensorboard(report: Report, directory: _io.Path) -> None:
         InputError: the package isn't installed, or the folder can't be written.
     """
     check_tensorboard()
-    rows = list(measures(for_display(report.result)))
+    models = for_display(report.result).models
     low, high = report.result.threat.bounds
-    for index, name in enumerate(dict.fromkeys(row["model"] for row in rows), start=1):
+    for index, name in enumerate(dict.fromkeys(model.name for model in models), start=1):
         # A name may be anything, and becomes a folder's.
-        run = pathlib.Path(directory) / f"{index}-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"
+        run = pathlib.Path(directory) / f"{index}-{re.sub(r'[^A-Za-z0-9_.-]', '_', str(name))}"
         try:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"can't write {run}: {error.strerror}") from error
         with tf.summary.create_file_writer(str(run)).as_default(step=0):
-            for row in rows:
-                if row["model"] == name:
-                    measure = row.get("attack", row["kind"].replace("_", " "))
-                    tf.summary.scalar(f"accuracy/{measure}", row["accuracy"])
+            for measure in itertools.chain.from_iterable(measures(model) for model in models if model.name == name):
+                tf.summary.scalar(f"accuracy/{measure.name}", measure.accuracy)
             tf.summary.text("report", "\n".join(f"    {line}" for line in report.table().splitlines()))
             for panel in report.gallery:
                 if printable(panel.model) == name:
