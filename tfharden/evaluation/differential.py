@@ -1,7 +1,7 @@
-"""Models beside the one that they were made from: which examples cross over, and which fool one of them alone."""
+"""Comparison of models with their source: transfer between the two, and examples that fool one of them alone."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,15 @@ from tfharden.attacks import DIVA, Attack, Transfer
 from tfharden.classifiers import Classifier, TFLiteClassifier
 from tfharden.data.examples import Examples
 from tfharden.errors import InputError
-from tfharden.evaluation.names import distinct
+from tfharden.evaluation.formats import distinct
 from tfharden.evaluation.results import ComparedModel, DifferentialAttack, DifferentialResult
 from tfharden.evaluation.statistics import share_interval
+from tfharden.evaluation.transfer import Progress, check_same_task
 from tfharden.tflite import KERNELS
 from tfharden.threats import Threat
 
-# Epsilons that are looked at, as shares of the threat's.
+# Epsilons of the attacks, as shares of the threat's.
 EPSILON_SHARES = (0.25, 0.5, 1.0)
-
-Progress = Callable[[str, float], None]
 
 
 def differential(
@@ -36,14 +35,14 @@ def differential(
 ) -> DifferentialResult:
     """Compares models with the one that they were made from.
 
-    A model evades its source where it errs and the source is right: tests of the source alone do not show it. DIVA
-    (Hao et al. 2022, arXiv:2204.10933) looks for such images; attacks on the model alone find some of them.
+    An example is evasive if the model errs on it and the source is right. Tests of the source alone do not show it. DIVA
+    (Hao et al. 2022, arXiv:2204.10933) searches for such examples. Attacks on the model alone find some of them.
 
     Args:
         source: differentiable.
         models: differentiable, such as files exported from it.
         examples: images `[n, ...]` and labels `[n]`.
-        threat: the largest; smaller ones are looked at too (`EPSILON_SHARES`).
+        threat: the largest; smaller ones are tried too (`EPSILON_SHARES`).
         attacks: of white-box access.
         seed: of DIVA.
         checkpoint: folder in which attacks keep checkpoints.
@@ -68,11 +67,7 @@ def comparable(source: Classifier, classifiers: Sequence[Classifier]) -> list[Cl
     if not chosen:
         raise InputError(f"there is nothing to compare {source.name} with: name a model that was made from it")
     for model in [source, *chosen]:
-        if (model.input_shape, model.num_classes) != (source.input_shape, source.num_classes):
-            raise InputError(
-                f"{model.name} takes {model.input_shape} and knows {model.num_classes} classes, {source.name} takes "
-                f"{source.input_shape} and knows {source.num_classes}: they can't be compared"
-            )
+        check_same_task(model, source, "they can't be compared")
         if not model.differentiable:
             raise InputError(f"{model.name} gives no gradients, which a comparison with its source needs")
     return chosen

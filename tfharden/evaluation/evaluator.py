@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -32,19 +31,17 @@ from tfharden.evaluation.results import (
     WorstCase,
 )
 from tfharden.evaluation.statistics import share_interval
-from tfharden.evaluation.transfer import transfer_matrix
+from tfharden.evaluation.transfer import Progress, transfer_matrix
 from tfharden.threats import Threat
 
 PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
-# Examples that the report shows of each model: one of each class, as far as there are classes.
+# Examples that the report shows of each model, of different classes.
 GALLERY_IMAGES = 10
 # Images, clean and of each attack, on which a twin is compared with the interpreter.
 VERIFIED_IMAGES = 32
 # Adversarial images of each attack that are kept for checks.
 KEPT_IMAGES = 256
 IMAGE_RANK = 4
-
-Progress = Callable[[str, float], None]
 
 
 def evaluate(
@@ -138,7 +135,7 @@ def evaluate(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Evaluation:
-    """An evaluation under way: its plan, and how it is carried out."""
+    """An evaluation in progress."""
 
     plan: EvaluationPlan
     seed: int
@@ -146,7 +143,7 @@ class _Evaluation:
     progress: Progress
 
     def of_model(self, model: ModelPlan) -> tuple[ModelResult, Panel | None]:
-        """One model under all its attacks, and what the page shows of it."""
+        """One model under all its attacks, and the panel of its examples for the page."""
         classifier, (x, y) = model.classifier, self.plan.examples
         received = classifier.restrict_threat(self.plan.threat).received(x)
         clean = classifier.predict(received)
@@ -182,19 +179,18 @@ class _Evaluation:
         return found, Panel(classifier.name, strongest, received[chosen], adversarial, y[chosen], *predictions)
 
     def by_probes(self, classifier: Classifier, names: Sequence[str]) -> dict[str, ProbeFinding]:
-        """What the probes that apply to a model find, by their names."""
+        """Findings of the probes that apply to a model, by their names."""
         found = {}
         for name in names:
             probe = KNOWN_PROBES.find(name)
             if probe.applies(classifier):
                 with self._told(f"{classifier.name}: {name}") as tell:
-                    share = functools.partial(_tell_share, tell)
-                    context = ProbeContext(classifier, self.plan.examples, self.plan.threat, self.seed, share)
+                    context = ProbeContext(classifier, self.plan.examples, self.plan.threat, self.seed, tell)
                     found[name] = probe.run(context)
         return found
 
     def transfer(self) -> TransferResult | None:
-        """Which model's examples fool which, if that was asked for."""
+        """The transfer matrix, if one was asked for."""
         plan = self.plan
         if plan.transfer is None:
             return None
@@ -203,7 +199,7 @@ class _Evaluation:
         )
 
     def differential(self) -> DifferentialResult | None:
-        """The models beside the one that they were made from, if that was asked for."""
+        """The comparison with the source, if one was asked for."""
         plan = self.plan
         if plan.source is None:
             return None
@@ -219,20 +215,16 @@ class _Evaluation:
         )
 
     @contextlib.contextmanager
-    def _told(self, label: str) -> Iterator[Callable[[float, float], None]]:
-        """Tells when a piece of work begins and ends; yields what tells how much of it is done, of how much."""
+    def _told(self, label: str) -> Iterator[Callable[..., None]]:
+        """Tells when a piece of work begins and ends. Yields a function that tells (done, total) of it in between."""
         self.progress(label, 0.0)
-        # Short of 1, since an attack counts its successes once more after the search.
-        yield lambda done, total: self.progress(label, 0.99 * done / total)
+        # Less than 1, since an attack counts its successes once more after the search.
+        yield lambda done, total=1: self.progress(label, 0.99 * done / total)
         self.progress(label, 1.0)
 
 
-def _tell_share(tell: Callable[[float, float], None], share: float) -> None:
-    tell(share, 1)
-
-
 def _without_most_images(result: AttackResult) -> AttackResult:
-    """The result with its first images: all images of all attacks would outgrow the memory."""
+    """The result with its first images only, to save memory."""
     return dataclasses.replace(result, adversarial=result.adversarial[:KEPT_IMAGES].copy())
 
 
