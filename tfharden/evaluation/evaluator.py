@@ -8,7 +8,7 @@ import numpy as np
 
 from tfharden import _io, data
 from tfharden._text import versions
-from tfharden.attacks import Attack, AttackResult
+from tfharden.attacks import Attack
 from tfharden.classifiers import Classifier
 from tfharden.data.examples import Examples
 from tfharden.evaluation import checks
@@ -21,15 +21,7 @@ from tfharden.evaluation.probes.probe import ProbeContext, ProbeFinding
 from tfharden.evaluation.probes.registry import KNOWN as KNOWN_PROBES
 from tfharden.evaluation.report.panels import Fooling, Panel
 from tfharden.evaluation.report.report import Report
-from tfharden.evaluation.results import (
-    DataFacts,
-    DifferentialResult,
-    EvaluationResult,
-    ModelResult,
-    ThreatFacts,
-    TransferResult,
-    WorstCase,
-)
+from tfharden.evaluation.results import DataFacts, EvaluationResult, ModelResult, ThreatFacts, WorstCase
 from tfharden.evaluation.statistics import share_interval
 from tfharden.evaluation.transfer import Progress, transfer_matrix
 from tfharden.threats import Threat
@@ -39,7 +31,7 @@ PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
 GALLERY_IMAGES = 10
 # Images, clean and of each attack, on which a twin is compared with the interpreter.
 VERIFIED_IMAGES = 32
-# Adversarial images of each attack that are kept for checks.
+# Adversarial images of each attack that are kept for checks. All images of all attacks would not fit into memory.
 KEPT_IMAGES = 256
 IMAGE_RANK = 4
 
@@ -69,11 +61,11 @@ def evaluate(
     Args:
         models: Keras models, classifiers, paths of .keras and .tflite files.
         examples: images `[n, ...]` within the threat's bounds, and labels `[n]`.
-        threat: what an adversary may do; each model meets it on the inputs that it can receive.
-        attacks: names, or attacks (which bring their own settings and have to be under the same threat); of several
-            of one name the report numbers those after the first.
-        transfer: an attack whose examples, made on each model, are tried on all the others.
-        probes: what else to look at, any of "curve" (accuracy against epsilon), "confidence" (of right and wrong
+        threat: the threat, restricted for each model to the inputs that it can receive.
+        attacks: names, or attacks (with their own settings, under the same threat). Attacks of the same name are
+            numbered in the report.
+        transfer: an attack whose examples, made on each model, are tried on all others.
+        probes: further measurements, any of "curve" (accuracy against epsilon), "confidence" (of right and wrong
             answers), "linearity", "fooling-gradient", "fooling-evolution". Models without gradients are left out of
             all but the last.
         surrogate: a differentiable model, for those that aren't; by default the last one in `models`.
@@ -82,9 +74,9 @@ def evaluate(
         training: examples for attacks that are fitted before they attack, if they are given by name.
         data_name: what the report calls the examples.
         seed: of attacks given by name, and of probes.
-        checkpoints: folder in which attacks keep checkpoints, so that the same evaluation goes on where it was killed;
-            it stays until the caller removes it. None for none.
-        progress: is told what goes on, and the share of it that is done.
+        checkpoints: folder in which attacks keep checkpoints, so that an interrupted evaluation can be resumed. The
+            caller removes it. None for no checkpoints.
+        progress: is told the current task and the share of it that is done.
 
     Raises:
         InputError: nothing to evaluate, examples that don't fit, an unknown attack or probe, an attack that can't be
@@ -109,6 +101,12 @@ def evaluate(
     evaluation = _Evaluation(plan, seed, checkpoints, progress)
     evaluated = [evaluation.of_model(model) for model in plan.models]
     probed = [evaluation.by_probes(classifier, probes) for classifier in plan.classifiers]
+    options = {"checkpoint": checkpoints, "progress": progress}
+    matrix = beside = None
+    if plan.transfer is not None:
+        matrix = transfer_matrix(plan.classifiers, plan.examples, plan.transfer, **options)
+    if plan.source is not None:
+        beside = differential(plan.source, plan.compared, plan.examples, threat, plan.ascents, seed=seed, **options)
     result = EvaluationResult(
         versions=versions(PACKAGES, python=True),
         seed=seed,
@@ -118,8 +116,8 @@ def evaluate(
             dataclasses.replace(model, probes={name: finding.result for name, finding in findings.items()})
             for (model, _), findings in zip(evaluated, probed, strict=True)
         ),
-        transfer=evaluation.transfer(),
-        differential=evaluation.differential(),
+        transfer=matrix,
+        differential=beside,
     )
     if plan.examples[0].ndim != IMAGE_RANK:  # vectors can't be shown
         return Report(result)
@@ -153,7 +151,8 @@ class _Evaluation:
             with self._told(f"{classifier.name}: {name}") as tell:
                 result = attack(classifier, x, y, progress=tell, checkpoint=self.checkpoints)
                 samples[name] = result.adversarial[chosen]
-                runs.append(AttackRun(name, attack, _without_most_images(result)))
+                kept = dataclasses.replace(result, adversarial=result.adversarial[:KEPT_IMAGES].copy())
+                runs.append(AttackRun(name, attack, kept))
         tried = [received[:VERIFIED_IMAGES], *(run.result.adversarial[:VERIFIED_IMAGES] for run in runs)]
         twin = twin_result(classifier, np.concatenate(tried))
         with self._told(f"{classifier.name}: checks") as tell:
@@ -189,31 +188,6 @@ class _Evaluation:
                     found[name] = probe.run(context)
         return found
 
-    def transfer(self) -> TransferResult | None:
-        """The transfer matrix, if one was asked for."""
-        plan = self.plan
-        if plan.transfer is None:
-            return None
-        return transfer_matrix(
-            plan.classifiers, plan.examples, plan.transfer, checkpoint=self.checkpoints, progress=self.progress
-        )
-
-    def differential(self) -> DifferentialResult | None:
-        """The comparison with the source, if one was asked for."""
-        plan = self.plan
-        if plan.source is None:
-            return None
-        return differential(
-            plan.source,
-            plan.compared,
-            plan.examples,
-            plan.threat,
-            plan.ascents,
-            seed=self.seed,
-            checkpoint=self.checkpoints,
-            progress=self.progress,
-        )
-
     @contextlib.contextmanager
     def _told(self, label: str) -> Iterator[Callable[..., None]]:
         """Tells when a piece of work begins and ends. Yields a function that tells (done, total) of it in between."""
@@ -221,11 +195,6 @@ class _Evaluation:
         # Less than 1, since an attack counts its successes once more after the search.
         yield lambda done, total=1: self.progress(label, 0.99 * done / total)
         self.progress(label, 1.0)
-
-
-def _without_most_images(result: AttackResult) -> AttackResult:
-    """The result with its first images only, to save memory."""
-    return dataclasses.replace(result, adversarial=result.adversarial[:KEPT_IMAGES].copy())
 
 
 def _one_of_each(y: np.ndarray) -> np.ndarray:

@@ -27,15 +27,15 @@ def transfer_matrix(
 ) -> TransferResult:
     """Makes examples on every model that the attack can be run on, and tries them on every model.
 
-    Entries are what `Transfer(attack, source)` does to each target; on the diagonal, what the attack does to its own
-    source. A target's clean errors count as errors in every row.
+    An entry is the accuracy of the target under `Transfer(attack, source)`, on the diagonal under the attack itself.
+    Clean errors of a target count as errors in every row.
 
     Args:
         models: Keras models, classifiers, paths of .keras and .tflite files, all of the same images and classes.
         examples: images `[n, ...]` and labels `[n]`.
-        attack: what is run on the sources, under the threat of all models.
+        attack: the attack on the sources. Its threat is that of all models.
         checkpoint: folder in which attacks keep checkpoints.
-        progress: is told what goes on, and the share of it that is done.
+        progress: is told the current task and the share of it that is done.
 
     Raises:
         InputError: what `sources_among` refuses, or examples that don't fit.
@@ -75,7 +75,7 @@ def sources_among(classifiers: Sequence[Classifier], attack: Attack) -> list[int
     """Indices of the classifiers that the attack can be run on.
 
     Raises:
-        InputError: no classifiers or none such, or classifiers of different images or classes.
+        InputError: none is, or classifiers of different images or classes.
     """
     if not classifiers:
         raise InputError("there is nothing to transfer between: give one model at least")

@@ -93,7 +93,7 @@ def linearity(
     """Measures the classifier along x + t s, where s is the steepest direction of J at x, and gamma within the ball.
 
     The line is not cut at the box: beyond the box its values are no images. Rise and gamma are within the box. Gamma is
-    the local linearity measure (Qin et al. 2019, arXiv:1907.02610), by 10 steps of projected ascent from a random point.
+    the local linearity measure (Qin et al. 2019, arXiv:1907.02610). It is found by projected ascent from random points.
 
     Args:
         classifier: one with gradients.

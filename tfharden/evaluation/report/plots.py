@@ -1,7 +1,7 @@
 """Figures of the report: common parts of its charts, the bars of attacks, and image tiles as PNG data URIs.
 
 A chart is drawn in the hexadecimal COLOURS and then refers to them as CSS variables of the same names, so that the page
-decides how they look in the light and in the dark. Text stays text: it is measured here and set by the browser.
+has a light and a dark style. Text stays text: it is measured here and set by the browser.
 """
 
 import base64
@@ -43,7 +43,7 @@ TILE = 144  # at least this many pixels in the longer side of an image
 
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """Keeps a user's matplotlib style out, and silences it on glyphs that its font lacks: the browser has others."""
+    """Ignores a user's matplotlib style, and warnings of glyphs that its font lacks: the browser has other fonts."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         warnings.filterwarnings("ignore", "Glyph .* missing")
@@ -52,11 +52,7 @@ def own_settings() -> Iterator[None]:
 
 @own_settings()
 def accuracy_by_attack(models: Sequence[ModelResult]) -> str:
-    """SVG with a group of rows for every model: clean accuracy, each of its attacks, the worst case; with intervals.
-
-    Args:
-        models: as `for_display` gives them.
-    """
+    """SVG of accuracies with intervals, a group of rows for each of the models that `for_display` gives."""
     header, line, gap, top, bottom = 24, 19, 12, 28, 44
     groups = [measures(model) for model in models]
     height = sum(header + line * len(group) + gap for group in groups)
@@ -72,7 +68,7 @@ def accuracy_by_attack(models: Sequence[ModelResult]) -> str:
     y = 0.0
     for model, group in zip(models, groups, strict=True):
         name = shorten(str(model.name), 64)
-        # The name stands on a ground of its own, for grid lines would run through it.
+        # Without a background, grid lines would run through the name.
         ground = {"facecolor": COLOURS["paper"], "edgecolor": "none", "pad": 1.5}
         y += header
         axes.text(-left / inner, y - line / 2, name, transform=beside, weight="bold", bbox=ground, **TEXT)

@@ -1,6 +1,5 @@
 """Results of an evaluation, as typed records that are written to report.json and read back."""
 
-from tfharden.evaluation.results.attack import AttackSummary, StageResult
 from tfharden.evaluation.results.comparisons import (
     ComparedModel,
     DifferentialAttack,
@@ -9,10 +8,12 @@ from tfharden.evaluation.results.comparisons import (
 )
 from tfharden.evaluation.results.evaluation import SCHEMA, DataFacts, EvaluationResult, ThreatFacts
 from tfharden.evaluation.results.model import (
+    AttackSummary,
     CheckResult,
     LatencyResult,
     ModelFacts,
     ModelResult,
+    StageResult,
     TwinResult,
     WorstCase,
 )

@@ -1,7 +1,7 @@
 """Result of an evaluation: everything that report.json holds."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from tfharden.errors import InputError
@@ -60,13 +60,8 @@ class EvaluationResult(Record):
         Raises:
             InputError: the evaluations don't fit together.
         """
-        for name, mine, others in (
-            *self._conditions(other),
-            ("seed", self.seed, other.seed),
-            ("versions", dict(self.versions), dict(other.versions)),
-        ):
-            if mine != others:
-                raise InputError(f"reports of different {name} can't be merged: {mine} and {others}")
+        seeds, versions = (self.seed, other.seed), (dict(self.versions), dict(other.versions))
+        self._check_same(other, "merged", ("seed", *seeds), ("versions", *versions))
         if twice := {_identity(model) for model in self.models} & {_identity(model) for model in other.models}:
             raise InputError(f"{sorted(map(str, twice))[0]} is in both reports: merge reports of different models")
         if self.transfer and other.transfer:
@@ -84,16 +79,14 @@ class EvaluationResult(Record):
         Raises:
             InputError: other data, or another threat.
         """
-        for name, mine, others in self._conditions(other):
-            if mine != others:
-                raise InputError(f"reports of different {name} can't be compared: {mine} and {others}")
+        self._check_same(other, "compared")
 
-    def _conditions(self, other: "EvaluationResult") -> Sequence[tuple[str, object, object]]:
-        """What two evaluations have in common if their numbers can stand side by side: name, this and the other."""
-        return (
-            ("data", (self.data.num_examples, self.data.sha256), (other.data.num_examples, other.data.sha256)),
-            ("threat", self.threat.to_json(), other.threat.to_json()),
-        )
+    def _check_same(self, other: "EvaluationResult", action: str, *more: tuple[str, object, object]) -> None:
+        data = ("data", *((result.data.num_examples, result.data.sha256) for result in (self, other)))
+        threat = ("threat", *(result.threat.to_json() for result in (self, other)))
+        for name, mine, others in (data, threat, *more):
+            if mine != others:
+                raise InputError(f"reports of different {name} can't be {action}: {mine} and {others}")
 
 
 def _identity(model: ModelResult) -> tuple[str | None, str | None, str | None]:
