@@ -90,7 +90,7 @@ class _Pair:
         """Accuracies under one attack."""
         result = attack(self.model, *self.examples, checkpoint=self.checkpoint)
         # DIVA attacks both models at once.
-        crossing = dict.fromkeys(("source_robust_accuracy", "from_source", "to_source"))
+        crossing: dict[str, float | None] = dict.fromkeys(("source_robust_accuracy", "from_source", "to_source"))
         if not isinstance(attack, DIVA):
             crossing = {
                 "source_robust_accuracy": self._accuracy(self.source, attack),

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,7 @@ def evaluate(
     evaluation = _Evaluation(plan, seed, checkpoints, progress)
     evaluated = [evaluation.of_model(model) for model in plan.models]
     probed = [evaluation.by_probes(classifier, probes) for classifier in plan.classifiers]
-    options = {"checkpoint": checkpoints, "progress": progress}
+    options: dict[str, Any] = {"checkpoint": checkpoints, "progress": progress}
     matrix = beside = None
     if plan.transfer is not None:
         matrix = transfer_matrix(plan.classifiers, plan.examples, plan.transfer, **options)

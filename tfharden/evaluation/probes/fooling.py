@@ -90,7 +90,7 @@ def fool_by_gradient(
     seed: int = 0,
     progress: Progress = lambda share: None,
 ) -> FoolingImages:
-    """Ascent of log softmax(z)_target from uniform noise, by signs of the gradient, until the classifier is sure.
+    """Ascent of log softmax(z)_target from uniform noise, by signs of the gradient, up to a given confidence.
 
     Args:
         classifier: one with gradients.
@@ -143,8 +143,8 @@ def fool_by_evolution(
 ) -> FoolingImages:
     """Evolution of pixels from uniform noise, one champion a class, without gradients.
 
-    Each offspring is a mutated champion of a class that the classifier isn't sure of yet, and takes the place of the
-    champion of any class in which it scores no less (MAP-Elites, Mouret and Clune 2015, arXiv:1504.04909).
+    Each offspring is a mutated champion of a class that has not reached the confidence yet. It replaces the champion of
+    every class in which it scores no less (MAP-Elites, Mouret and Clune 2015, arXiv:1504.04909).
 
     Args:
         classifier: any, a .tflite too.

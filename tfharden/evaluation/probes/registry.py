@@ -10,12 +10,12 @@ from tfharden.evaluation.probes.probe import Probe, ProbeContext, ProbeFinding
 from tfharden.threats import Threat
 
 
-def _fooling_probe(fool: Callable[..., fooling.FoolingImages], **options: bool) -> Probe:
+def _fooling_probe(fool: Callable[..., fooling.FoolingImages], *, needs_gradients: bool = True) -> Probe:
     def look(context: ProbeContext) -> ProbeFinding:
         images = fool(context.classifier, bounds=context.threat.bounds, seed=context.seed, progress=context.progress)
         return ProbeFinding(images.summary, images)
 
-    return Probe(look, **options)
+    return Probe(look, needs_gradients=needs_gradients)
 
 
 KNOWN: Registry[Probe] = Registry(

@@ -25,14 +25,14 @@ class Report:
     """The result of an evaluation, and its images.
 
     Args:
-        result: what was found: an `EvaluationResult`, or what report.json holds.
+        result: an `EvaluationResult`, or the entries of report.json.
         gallery: attacked examples to show on the page.
         fooling: fooling images to show on the page.
-        has_images: whether gallery and fooling images are all that there were. A report that was loaded has none,
-            since report.json holds no images, and its page says so.
+        has_images: whether the images of the evaluation are at hand. A loaded report has none, since report.json holds
+            no images, and its page says so.
 
     Raises:
-        InputError: `result` is not what report.json holds.
+        InputError: `result` has other entries than report.json.
 
     Example:
         report = th.evaluate(["student.tflite"], photos.test, threat)
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What report.json holds."""
+        """The entries of report.json."""
         return self.result.to_json()
 
     @classmethod
