@@ -83,14 +83,16 @@ class _Pair:
 
     def __init__(self, source: Classifier, model: Classifier, examples: Examples, checkpoint: _io.Path | None) -> None:
         self.source, self.model, self.examples, self.checkpoint = source, model, examples, checkpoint
-        others = [name for name in KERNELS if name != model.kernels] if isinstance(model, TFLiteClassifier) else []
-        self.on_other_kernels = {name: TFLiteClassifier(model.file, kernels=name) for name in others}
+        self.on_other_kernels: dict[str, TFLiteClassifier] = {}
+        if isinstance(model, TFLiteClassifier):
+            others = (name for name in KERNELS if name != model.kernels)
+            self.on_other_kernels = {name: TFLiteClassifier(model.file, kernels=name) for name in others}
 
     def under(self, attack: Attack) -> DifferentialAttack:
         """Accuracies under one attack."""
         result = attack(self.model, *self.examples, checkpoint=self.checkpoint)
         # DIVA attacks both models at once.
-        crossing: dict[str, float | None] = dict.fromkeys(("source_robust_accuracy", "from_source", "to_source"))
+        crossing: dict[str, Any] = dict.fromkeys(("source_robust_accuracy", "from_source", "to_source"))
         if not isinstance(attack, DIVA):
             crossing = {
                 "source_robust_accuracy": self._accuracy(self.source, attack),

@@ -53,7 +53,7 @@ def as_csv(result: EvaluationResult) -> str:
 
 def _cells(measure: Measure) -> dict[str, Any]:
     low, high = measure.interval
-    cells = {"kind": measure.kind, "accuracy": measure.accuracy, "low": low, "high": high}
+    cells: dict[str, Any] = {"kind": measure.kind, "accuracy": measure.accuracy, "low": low, "high": high}
     if measure.attack is not None:
         entries = measure.attack.to_json()
         columns = ("access", "success_rate", "queries_mean", "gradients_mean", "seconds", "minimum_median")
