@@ -38,7 +38,7 @@ def transfer_matrix(
         progress: is told the current task and the share of it that is done.
 
     Raises:
-        InputError: what `sources_among` refuses, or examples that don't fit.
+        InputError: no model that the attack can be run on, models of different images or classes, other examples.
     """
     classifiers = [as_classifier(model, attack.threat.bounds) for model in models]
     sources = sources_among(classifiers, attack)

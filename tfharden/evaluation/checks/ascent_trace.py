@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tfharden.evaluation.checks.context import CheckContext
 
 # Steps, each of 2.5 * epsilon / steps: a random start may be 2 * epsilon from the corner that it climbs to. With 40 the
-# loss of honest models still moves at the end.
+# loss of sound models still moves at the end.
 STEPS, CROSSINGS = 100, 2.5
 
 

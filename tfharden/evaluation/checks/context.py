@@ -118,10 +118,8 @@ class CheckContext:
         if not (self.has_ball and self.classifier.differentiable):
             return {}, ""
         known = [run for run in self.runs if run.takes_many_steps and run.path_length]
-        crossings = CROSSINGS
-        if known:
-            strongest = min(known, key=lambda run: run.result.robust_accuracy)
-            crossings = (strongest.path_length or 0.0) / self.threat.epsilon
+        strongest = min(known, key=lambda run: run.result.robust_accuracy, default=None)
+        crossings = (strongest.path_length or 0.0) / self.threat.epsilon if strongest else CROSSINGS
         losses = {"cross entropy": cross_entropy, "margin": margin}
         try:
             return {name: trace_ascent(self, loss, crossings=crossings) for name, loss in losses.items()}, ""

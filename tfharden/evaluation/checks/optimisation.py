@@ -13,7 +13,7 @@ from tfharden.losses import cross_entropy, margin
 MISSED_SHARE = 0.1
 # The last steps, and how much of its whole rise the loss may still gain there (Pintor et al. 2022).
 LAST_STEPS, LAST_RISE = 10, 0.05
-# Of the images: up to 8% still climb on honest models, over half where all steps together are no longer than epsilon.
+# Of the images: up to 8% still climb on sound models, over half where all steps together are no longer than epsilon.
 CLIMBING_SHARE, UNFINISHED_SHARE = 0.1, 0.25
 # An unlimited attack leaves no image right. A classifier that guesses among ten classes is right on one in ten.
 UNBOUNDED_STEPS, UNBOUNDED_LEFT, GUESSED_SHARE = 50, 0.02, 0.1

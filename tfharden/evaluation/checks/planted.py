@@ -14,7 +14,7 @@ PLANTED_IMAGES, FEWEST_IMAGES = 32, 8
 # Queries of the random search, and the share of its rise that an attack may miss. PGD gets 8% to 40% higher than the
 # search, and 100 random changes without a search do not reach it.
 SEARCH_QUERIES, MISSING_RISE = 100, 0.1
-# Of the planted examples; an honest attack finds all but a few, one without useful gradients none.
+# Of the planted examples. A sound attack finds nearly all, an attack without useful gradients none.
 OVERLOOKED_SHARE, MISSED_SHARE = 0.05, 0.2
 # Values of all differences between images that are held at a time.
 BLOCK_VALUES = 2**22

@@ -11,14 +11,14 @@ from tfharden.losses import cross_entropy
 # Shares of the examples that only the black box finds: a warning from the first on, a failure from the second on. It
 # finds more on sound models too if the white box maximised a single loss. Then the white box was too weak.
 BEYOND_WHITE_BOX, MASKED_SHARE = 0.01, 0.02
-# Points between the losses: up to 8 on small honest models, 45 where a softmax is saturated.
+# Points between the losses: up to 8 on small sound models, 45 where a softmax is saturated.
 LOSSES_DIFFER, LOSSES_CONTRADICT = 0.02, 0.15
 # Random changes, and the share of the images on which they must not find an error.
 NOISE_DRAWS, NOISE_FINDS = 100, 0.02
 
 
 def one_step(context: CheckContext) -> Verdict | None:
-    """Iterated attacks beat single steps (Carlini et al. 2019, arXiv:1902.06705)."""
+    """Iterated attacks are at least as strong as single steps (Carlini et al. 2019, arXiv:1902.06705)."""
     one = [run.result for run in context.all_runs if run.takes_one_step]
     many = [run.result for run in context.all_runs if run.takes_many_steps]
     if not (one and many):
@@ -30,12 +30,12 @@ def one_step(context: CheckContext) -> Verdict | None:
 
 
 def black_box(context: CheckContext) -> Verdict | None:
-    """White-box attacks beat black-box attacks on each example (Athalye et al. 2018, arXiv:1802.00420)."""
+    """Black-box attacks find no errors that white-box attacks miss (Athalye et al. 2018, arXiv:1802.00420)."""
     return _weaker(context, "black box", ("score", "decision"))
 
 
 def transfer(context: CheckContext) -> Verdict | None:
-    """White-box attacks beat transfer on each example (Athalye et al. 2018, arXiv:1802.00420)."""
+    """Transfer finds no errors that white-box attacks miss (Athalye et al. 2018, arXiv:1802.00420)."""
     return _weaker(context, "transfer", ("transfer",))
 
 

@@ -12,7 +12,7 @@ from tfharden.evaluation.results import AttackSummary, CheckResult, EvaluationRe
 
 
 def for_display(result: EvaluationResult) -> EvaluationResult:
-    """A copy that is safe to show, in which each model has a name of its own: its path, if need be."""
+    """A copy that is safe to show, in which models have different names: their paths, if need be."""
     safe = printable(result)
     names = [model.name or pathlib.PurePath(model.path).name for model in safe.models]
     models = [
@@ -23,7 +23,7 @@ def for_display(result: EvaluationResult) -> EvaluationResult:
 
 
 def printable(value: Any) -> Any:  # noqa: ANN401
-    """A copy without what could steer a terminal or turn the text around: escapes, direction marks, half characters."""
+    """A copy without characters that control a terminal or the direction of text: escapes, marks, half characters."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in value)
     if isinstance(value, Mapping):
