@@ -1,4 +1,4 @@
-"""What the guides show runs as it stands there, on small models and for one epoch."""
+"""Examples of the guides run as they stand; the first of each on small models and for one epoch."""
 
 import pathlib
 import re
@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import tfharden as th
+from tfharden.data import datasets
+from tfharden.tflite import ops
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 MADE = {"distillation": "student.keras", "compression": "small.tflite", "export": "student_int8.tflite"}
@@ -24,3 +26,25 @@ def test_first_example(guide, tmp_path, monkeypatch):
         given[name] = th.models.build("cnn", (8, 8, 1), 10, width)
     exec(quick, given)
     assert (tmp_path / MADE[guide]).stat().st_size > 1000
+
+
+EXTENSIONS = re.findall(
+    r"^## (.*?)$.*?```python\n(.*?)```", (DOCS / "extending.md").read_text(), re.DOTALL | re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("title", "code"), EXTENSIONS, ids=[title for title, _ in EXTENSIONS])
+def test_extension(title, code, capsys):
+    assert len(code.splitlines()) <= 40
+    registries = th.attacks.KNOWN, th.objectives.KNOWN, ops.KNOWN, datasets._OWN
+    before = [dict(registry) for registry in registries]
+    try:
+        exec(code, {"__name__": "__main__"})
+    finally:
+        for registry, known in zip(registries, before, strict=True):
+            registry.clear()
+            registry.update(known)
+    printed = capsys.readouterr().out
+    if title == "A layer that defends":
+        pgd, square = (float(share) for share in re.findall(r"(\d+)%", printed))
+        assert pgd <= square < 90

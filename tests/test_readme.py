@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there, but for fewer epochs and digits."""
+"""Examples and figures of the README; examples run for fewer epochs and on fewer digits."""
 
 import dataclasses
 import json

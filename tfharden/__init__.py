@@ -14,7 +14,7 @@ from typing import Any
 
 import lazy_loader as lazy
 
-from tfharden import _saved_layers
+from tfharden import _late_imports
 from tfharden._deprecation import warn_renamed
 
 __version__ = "0.1.0"
@@ -34,4 +34,11 @@ def _import_saved_layers() -> None:
     import tfharden.distillation.teachers  # noqa: F401, PLC0415
 
 
-_saved_layers.provide(_import_saved_layers)
+def _import_fooling() -> Any:  # noqa: ANN401
+    import tfharden.evaluation.probes.fooling  # noqa: PLC0415
+
+    return tfharden.evaluation.probes.fooling
+
+
+_late_imports.provide("saved layers", _import_saved_layers)
+_late_imports.provide("fooling", _import_fooling)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import keras
 
@@ -32,11 +32,13 @@ def formerly(*names: str) -> Callable[[T], T]:
 class Configurable:
     """Mixin for dataclasses: `get_config` lists the fields, `from_config` builds from them."""
 
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; objects and functions among them as Keras serialises them."""
         return {
             field.name: keras.saving.serialize_keras_object(getattr(self, field.name))
-            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            for field in dataclasses.fields(self)
             if field.init
         }
 

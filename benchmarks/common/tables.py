@@ -1,4 +1,4 @@
-"""What the benchmarks' results have in common: date, command, machine and versions, and tables in Markdown."""
+"""Parts that all results of benchmarks share: date, command, machine and versions, and tables in Markdown."""
 
 import datetime
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""What becomes of a model in a file: exported, attacked as a file, measured; once, and kept."""
+"""Exported files of a model: each is exported, attacked as a file and measured once, and its figures are kept."""
 
 import dataclasses
 import json

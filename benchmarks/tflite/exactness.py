@@ -1,4 +1,4 @@
-"""How exactly twins compute what the interpreter does, tensor by tensor, for files of many makers and recipes."""
+"""Exactness of twins: their tensors beside the interpreter's, for files of many makers and recipes."""
 
 import pathlib
 import warnings

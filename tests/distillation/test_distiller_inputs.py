@@ -1,4 +1,4 @@
-"""What a distiller refuses."""
+"""Inputs that a Distiller refuses."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What all distillation losses promise alike."""
+"""Properties that all distillation losses have."""
 
 import keras
 import numpy as np

@@ -179,6 +179,11 @@ def test_labels_that_are_smoothed_and_left_out():
     with pytest.raises(InputError, match=r"label_smoothing=0.9 smooths the labels, which") as error:
         made(ARD(label_smoothing=0.9))
     assert one_line(error)
+    config = made(ARD()).get_config()  # of an earlier version, which ignored it
+    config["objective"]["config"]["label_smoothing"] = 0.9
+    config["label_weight"] = 0.0
+    with pytest.warns(UserWarning, match="no effect"):
+        assert th.Distiller.from_config(config).objective == ARD()
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -1,4 +1,4 @@
-"""What an evaluation refuses before any attack runs."""
+"""Inputs that an evaluation refuses before any attack runs."""
 
 import keras
 import numpy as np

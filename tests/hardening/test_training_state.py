@@ -1,4 +1,4 @@
-"""What moves from step to step: weights perturbed, perturbations kept, a radius that grows, a training resumed."""
+"""State of a training: perturbed weights, kept perturbations, a growing radius, a resumed training."""
 
 import keras
 import numpy as np

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tfharden._deprecation import warn_renamed
+from tfharden._late_imports import late_import
 from tfharden.attacks.composite.auto_attack import AutoAttack
 from tfharden.attacks.composite.eot import EoT
 from tfharden.attacks.composite.multi_targeted import MultiTargeted
@@ -76,8 +77,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         warn_renamed(f"{__name__}.{name}", f"{__name__}.{_RENAMED[name]}")
         return globals()[_RENAMED[name]]
     if name in ("FoolingImages", "fool_by_evolution", "fool_by_gradient"):
-        from tfharden.evaluation.probes import fooling  # noqa: PLC0415 - evaluation lies above this package
-
+        fooling = late_import("fooling")
         warn_renamed(f"{__name__}.{name}", f"{fooling.__name__}.{name}")
         return getattr(fooling, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,8 +97,7 @@ class DIVA(Attack):
             if not len(chosen):
                 return
             steps = min(STEPS_PER_CALL, self.steps - taken)
-            given = (tf.constant(array) for array in (x, origin, y))
-            x = advance(*given, tf.constant(taken), tf.constant(steps), numbers).numpy()
+            x = advance(*map(tf.constant, (x, origin, y, taken, steps, numbers))).numpy()
             received = np.asarray(self.threat.round_to_lattice_in_ball(x, origin))
             done = self.evaded(classifier, received, y)
             search.gradients[chosen] += steps

@@ -127,7 +127,7 @@ class Universal(Attack):
                 if key not in fitted:
                     fitted[key] = self._fit(classifier, *key, search.report)
                 chosen = search.unsolved
-                if target is not None:
+                if not isinstance(criterion, Untargeted):
                     chosen = chosen[criterion.targets[chosen] == target]
                 if len(chosen):
                     self._try(classifier, search, chosen, fitted[key])
@@ -147,7 +147,7 @@ class Universal(Attack):
         y = check_labels(self.examples[1], len(x), classifier.num_classes)
         fitting = _Fitting(self.with_threat(threat), classifier, threat.received(x), progress)
         if target is not None:
-            fitting.ascend(kind(y, np.full_like(y, target)), ascents=1)
+            fitting.ascend(kind._make((y, np.full_like(y, target))), ascents=1)
             return fitting.best[0]
         count = min(self.classes, classifier.num_classes)
         first = fitting.ascend(Untargeted(y), ascents=count + 2)

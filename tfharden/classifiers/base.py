@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Hashable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +30,7 @@ class Classifier(RenamedMembers, abc.ABC):
     input_shape: tuple[int, ...]
     num_classes: int
     scores: str = "logits"
-    differentiable: ClassVar[bool] = False
+    differentiable: bool = False
 
     _renamed = {"receive": "restrict_threat"}  # noqa: RUF012
 

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
-from tfharden import _saved_layers
+from tfharden._late_imports import late_import
 from tfharden.classifiers.base import BATCH_SIZE, Classifier, are_probabilities, in_batches
 from tfharden.errors import InputError
 
@@ -74,7 +74,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    _saved_layers.import_all()
+    late_import("saved layers")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the archive, the JSON or HDF5 library raised

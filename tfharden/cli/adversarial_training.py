@@ -10,14 +10,14 @@ from tfharden.cli.checks import check_fit
 from tfharden.cli.choices import NATURAL
 from tfharden.cli.config import ObjectiveConfig, TrainingToolConfig
 from tfharden.cli.distributed import is_chief, scope
-from tfharden.cli.harden import Config
+from tfharden.cli.training_configs import HardenConfig
 from tfharden.hardening import BestEpoch, CatastrophicOverfitting, Confidence, confidence, confidence_table
 
 # Images that single-step training is watched on, and that confidence is measured on with so many steps of PGD.
 WATCHED_IMAGES, MEASURED_IMAGES, PGD_STEPS = 500, 1000, 20
 
 
-def harden(config: Config) -> None:
+def harden(config: HardenConfig) -> None:
     """Trains, writes the model, and prints how good and how confident it is."""
     if config.tensorboard_dir:
         th.evaluation.check_tensorboard()
@@ -55,7 +55,7 @@ def trainer(
     return th.RobustModel(model, objective=objective, evaluation_attack=attack, **settings)
 
 
-def _train(config: Config, model: keras.Model, dataset: th.data.Dataset) -> None:
+def _train(config: HardenConfig, model: keras.Model, dataset: th.data.Dataset) -> None:
     """Trains, and writes the model unless another worker does."""
     examples, held_out = dataset.train, None
     if config.held_out:
@@ -98,7 +98,7 @@ def _sources(method: ObjectiveConfig, dataset: th.data.Dataset) -> list[keras.Mo
     return models
 
 
-def _confidence(config: Config, model: keras.Model, dataset: th.data.Dataset) -> Confidence:
+def _confidence(config: HardenConfig, model: keras.Model, dataset: th.data.Dataset) -> Confidence:
     """The model's confidence on test images, clean and under PGD."""
     some = config.data.at_most(MEASURED_IMAGES, config.data.test_examples(dataset))
     attack = th.attacks.PGD(config.threat.within(config.data.input_range), steps=PGD_STEPS)

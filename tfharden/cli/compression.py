@@ -9,15 +9,15 @@ import tfharden as th
 from tfharden import _text
 from tfharden.cli import adversarial_training, training
 from tfharden.cli.checks import check_fit
-from tfharden.cli.compress import Config
 from tfharden.cli.export import calibration
+from tfharden.cli.training_configs import CompressConfig
 from tfharden.compression.kernels import kernels
 
 # Share of the pruning's steps after which the sparsity is reached, and steps between two counts of small weights.
 PRUNING_SHARE, PRUNING_FREQUENCY = 0.5, 20
 
 
-def compress(config: Config) -> None:
+def compress(config: CompressConfig) -> None:
     """Trains step by step, writes the model, and prints what it is like.
 
     Raises:
@@ -45,7 +45,7 @@ def compress(config: Config) -> None:
     print(training.told(config, model, dataset))
 
 
-def _calibrated(config: Config, model: keras.Model, dataset: th.data.Dataset) -> keras.Model:
+def _calibrated(config: CompressConfig, model: keras.Model, dataset: th.data.Dataset) -> keras.Model:
     """The model in fake int8, its ranges measured."""
     quantized = th.compression.quantize_aware(model, left_float=config.left_float)
     threat = config.threat.within(dataset.bounds)
@@ -54,7 +54,7 @@ def _calibrated(config: Config, model: keras.Model, dataset: th.data.Dataset) ->
     return quantized
 
 
-def _pruning(config: Config, model: keras.Model, dataset: th.data.Dataset) -> th.compression.Pruning:
+def _pruning(config: CompressConfig, model: keras.Model, dataset: th.data.Dataset) -> th.compression.Pruning:
     if config.pattern:
         return th.compression.Pruning(model, pattern=config.pattern)
     steps = config.epochs * -(-len(dataset.train[1]) // config.training.batch_size)
@@ -64,13 +64,13 @@ def _pruning(config: Config, model: keras.Model, dataset: th.data.Dataset) -> th
     )
 
 
-def _clustering(config: Config, model: keras.Model) -> th.compression.Clustering:
+def _clustering(config: CompressConfig, model: keras.Model) -> th.compression.Clustering:
     pruned = bool(config.sparsity or config.pattern)
     return th.compression.Clustering(model, config.clusters, config.initialiser, keep_zeros=pruned)
 
 
 def _trained(
-    config: Config,
+    config: CompressConfig,
     step: str,
     model: keras.Model,
     callback: keras.callbacks.Callback,

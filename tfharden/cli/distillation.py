@@ -10,8 +10,8 @@ import tfharden as th
 from tfharden.cli import temperature_search, training
 from tfharden.cli.checks import check_fit
 from tfharden.cli.choices import NATURAL
-from tfharden.cli.distill import Config
 from tfharden.cli.distributed import is_chief, scope
+from tfharden.cli.training_configs import DistillConfig
 from tfharden.distillation import losses, objectives
 
 # The look ahead: images and epochs of the natural training of a student's likeness, and images it is attacked on.
@@ -20,7 +20,7 @@ LIKENESS_IMAGES, LIKENESS_EPOCHS, ATTACKED_IMAGES = 5000, 4, 500
 HELD_OUT_SHARE = 0.1
 
 
-def distill(config: Config) -> None:
+def distill(config: DistillConfig) -> None:
     """Trains the student, writes it unless another worker does, and prints how good it is."""
     with scope(config.training):
         dataset = config.data.load()
@@ -36,7 +36,7 @@ def distill(config: Config) -> None:
         print(training.told(config, student, dataset))
 
 
-def load_teacher(config: Config, dataset: th.data.Dataset, temperature: float) -> keras.Model:
+def load_teacher(config: DistillConfig, dataset: th.data.Dataset, temperature: float) -> keras.Model:
     """The model of --teacher, or several as one.
 
     Raises:
@@ -53,7 +53,7 @@ def load_teacher(config: Config, dataset: th.data.Dataset, temperature: float) -
 
 
 def distiller(
-    config: Config, student: keras.Model, teacher: keras.Model, temperature: float, count: int
+    config: DistillConfig, student: keras.Model, teacher: keras.Model, temperature: float, count: int
 ) -> th.Distiller:
     """The trainer that the flags describe, for `count` training images.
 
@@ -82,7 +82,7 @@ def _logit_loss(name: str, weight: float, temperature: float) -> keras.distillat
 
 
 def training_examples(
-    config: Config, teacher: keras.Model, examples: th.data.Examples, bounds: tuple[float, float]
+    config: DistillConfig, teacher: keras.Model, examples: th.data.Examples, bounds: tuple[float, float]
 ) -> tuple[np.ndarray, object]:
     """Training images, and what the student learns from: labels, none, or the teacher's kept answers.
 
@@ -99,7 +99,7 @@ def training_examples(
 
 
 def _train(
-    config: Config,
+    config: DistillConfig,
     student: keras.Model,
     dataset: th.data.Dataset,
     examples: th.data.Examples,
@@ -116,7 +116,7 @@ def _train(
     )
 
 
-def _choose(config: Config, dataset: th.data.Dataset, checkpoint: pathlib.Path) -> float:
+def _choose(config: DistillConfig, dataset: th.data.Dataset, checkpoint: pathlib.Path) -> float:
     """The best temperature; prints and draws what each came to."""
     count = config.held_out or round(HELD_OUT_SHARE * len(dataset.train[1]))
     examples, held_out = training.split(dataset.train, count, config.data.seed)
@@ -140,7 +140,7 @@ def _choose(config: Config, dataset: th.data.Dataset, checkpoint: pathlib.Path) 
     return best.temperature
 
 
-def _look_ahead(config: Config, dataset: th.data.Dataset) -> None:
+def _look_ahead(config: DistillConfig, dataset: th.data.Dataset) -> None:
     """Attacks a likeness of the student, trained naturally for a moment, and prints how far that fools the teacher.
 
     The student itself has nothing to attack before it is trained.

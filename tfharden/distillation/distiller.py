@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -16,7 +17,7 @@ from tfharden.distillation.objectives import ARD, DistillationObjective
 from tfharden.distillation.teachers import LabelMap
 from tfharden.distillation.teachers.cached import CachedTeacher
 from tfharden.distillation.teaching_step import Comparison, Outputs, TeacherContext, TeachingStep
-from tfharden.errors import InputError
+from tfharden.errors import InputError, TrainingWarning
 from tfharden.hardening import RobustModel
 from tfharden.hardening.trainer import Batch
 from tfharden.serialization import registered
@@ -168,6 +169,15 @@ class Distiller(RobustModel):
             "losses": [keras.saving.serialize_keras_object(loss) for loss in self.losses_distilled],
             "label_weight": self.label_weight,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Callable] | None = None) -> Self:
+        """The trainer that `get_config` described; smoothing that an earlier version ignored is left out."""
+        smoothing = config["objective"]["config"]
+        if smoothing["label_smoothing"] and not config["label_weight"]:
+            warnings.warn("label_smoothing without label_weight has no effect: left out", TrainingWarning, stacklevel=2)
+            smoothing["label_smoothing"] = 0.0
+        return super().from_config(config, custom_objects)
 
 
 def _logits_of(teacher: keras.Model, bounds: tuple[float, float]) -> Callable[[tf.Tensor], tf.Tensor]:

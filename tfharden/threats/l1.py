@@ -15,7 +15,7 @@ class L1(Threat):
     """The changes of all values add up to at most epsilon: sum_i |x_i - origin_i| <= epsilon.
 
     Many small changes cost as much as a few large ones, so attacks change few values, up to the edge of the box. Step
-    and projection know the box (Croce and Hein 2021): cutting afterwards would waste most of epsilon.
+    and projection know the box (Croce and Hein 2021, arXiv:2103.01208): cutting afterwards would waste most of epsilon.
     """
 
     norm = "L1"

@@ -154,7 +154,7 @@ def test_a_broken_state_is_refused_and_left_alone(problem, quick, tmp_path, spoi
     (path,) = tmp_path.iterdir()
     spoil(path)
     content = path.read_bytes()
-    with pytest.raises(InputError, match=r"no notes of an attack .*: remove it to begin anew") as caught:
+    with pytest.raises(InputError, match=r"no checkpoint of an attack .*: remove it to begin anew") as caught:
         attack(*problem, checkpoint=tmp_path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == content

@@ -1,4 +1,4 @@
-"""What every attack has to do that looks for the smallest L2 perturbation."""
+"""Requirements of every attack that looks for the smallest L2 perturbation."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""What a twin is for: gradients that lead somewhere on the file itself."""
+"""Gradients of a twin lead to errors of the file itself."""
 
 import numpy as np
 import pytest

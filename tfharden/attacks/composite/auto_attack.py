@@ -68,7 +68,6 @@ class AutoAttack(Attack):
                 received = np.asarray(self.threat.round_to_lattice_in_ball(search.adversarial, search.origin))
                 search.solved[:] = search.criterion.reached(classifier.predict(received))
                 search.enter(AttackStage(member.name, int(search.solved.sum() - before), time.perf_counter() - began))
-                if search.checkpoint is not None:
-                    search.checkpoint.save(search)
+                search.save()
 
         return cascade

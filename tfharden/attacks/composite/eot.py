@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfharden.attacks.core.search_state import SearchState
 from tfharden.attacks.core.value_and_gradient import LogitsFn
-from tfharden.attacks.core.wrapper import Wrapper
+from tfharden.attacks.core.wrapper import Wrapper, computed
 from tfharden.attacks.gradient.attack import GradientAttack
 from tfharden.classifiers import Classifier
 from tfharden.errors import InputError
@@ -31,15 +31,13 @@ class EoT(Wrapper):
     attack: GradientAttack
     samples: int = 20
 
+    name = computed(lambda self: f"eot-{self.attack.name}")
+
     def __post_init__(self) -> None:
         if not isinstance(self.attack, GradientAttack):
             raise InputError(f"eot averages the gradients of an attack such as pgd, not of {self.attack!r:.60}")
         super().__post_init__()
         self._check_counts("samples")
-
-    @property
-    def name(self) -> str:  # noqa: D102
-        return f"eot-{self.attack.name}"
 
     def perturb(
         self,

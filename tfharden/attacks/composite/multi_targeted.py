@@ -7,7 +7,7 @@ import numpy as np
 
 from tfharden.attacks.core.criteria import Towards
 from tfharden.attacks.core.search_state import SearchState
-from tfharden.attacks.core.wrapper import Wrapper
+from tfharden.attacks.core.wrapper import Wrapper, computed
 from tfharden.classifiers import Classifier
 from tfharden.errors import InputError
 from tfharden.serialization import formerly, registered
@@ -30,16 +30,13 @@ class MultiTargeted(Wrapper):
     classes: int = 9
 
     targetable = False
+    name = computed(lambda self: f"{self.attack.name}-t")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_counts("classes")
         if not self.attack.targetable:
             raise InputError(f"{self.attack.name} has no targeted form")
-
-    @property
-    def name(self) -> str:  # noqa: D102
-        return f"{self.attack.name}-t"
 
     def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
         run = self.attack._prepare(classifier)

@@ -46,8 +46,7 @@ class Transfer(Wrapper):
             made.solved[:], made.minimum[:] = False, np.inf
             made.stream = search.stream
             if search.checkpoint is not None:
-                made.checkpoint = search.checkpoint.within(made)
-                made.checkpoint.restore(made)
+                made.resume(search.checkpoint.within(made.stream, made.inputs))
             run(made)
             left = search.unsolved
             search.adversarial[left] = made.adversarial[left]

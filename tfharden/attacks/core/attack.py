@@ -14,7 +14,7 @@ from tfharden import _io
 from tfharden._deprecation import RenamedMembers, renamed_arguments
 from tfharden._validation import check_number, check_whole_number
 from tfharden.attacks.core.checkpoint import Checkpoint
-from tfharden.attacks.core.criteria import Targeted, Untargeted
+from tfharden.attacks.core.criteria import Criterion, Targeted, Untargeted
 from tfharden.attacks.core.result import AttackResult
 from tfharden.attacks.core.search_state import Progress, SearchState
 from tfharden.classifiers import Classifier, as_classifier, in_batches
@@ -94,7 +94,7 @@ class Attack(RenamedMembers, Configurable, abc.ABC):
         classifier = as_classifier(classifier, self.threat.bounds)
         threat = classifier.restrict_threat(self.threat)
         y = check_labels(y, len(x), classifier.num_classes)
-        criterion = Untargeted(y)
+        criterion: Criterion = Untargeted(y)
         if targets is not None:
             if not self.targetable:
                 raise InputError(f"{self.name} has no targeted form: leave targets out")
@@ -112,13 +112,11 @@ class Attack(RenamedMembers, Configurable, abc.ABC):
             chosen = slice(first, first + CHUNK)
             part = search.part(chosen, (first // CHUNK, -(-len(y) // CHUNK)))
             if checkpoint is not None:
-                part.checkpoint = Checkpoint(checkpoint, description, part)
-                part.checkpoint.restore(part)
-                before += part.checkpoint.seconds
+                part.resume(resumed := Checkpoint(checkpoint, description, part.stream, part.inputs))
+                before += resumed.seconds
             if run is not None and not (part.checkpoint and part.checkpoint.finished):
                 run(part)
-                if part.checkpoint:
-                    part.checkpoint.save(part, finished=True)
+                part.save(finished=True)
             part.adversarial[:] = threat.round_to_lattice_in_ball(part.adversarial, part.origin)
             violation = threat.violation(part.adversarial, part.origin)
             if violation > threat.tolerance:

@@ -12,7 +12,7 @@ def traced(function: Callable[..., Any], *signature: Any) -> Any:  # noqa: ANN40
     return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
 
 
-def rows(nest: Any, chosen: np.ndarray) -> Any:  # noqa: ANN401
+def rows(nest: Any, chosen: np.ndarray | slice) -> Any:  # noqa: ANN401
     """Tensors of the rows `chosen` of all arrays in a nest."""
     return tf.nest.map_structure(lambda array: tf.constant(array[chosen]), nest)
 

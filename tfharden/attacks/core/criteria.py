@@ -3,7 +3,7 @@
 A criterion is a tuple of arrays or tensors `[batch]`, so that it can be sliced and passed to compiled functions.
 """
 
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -53,17 +53,16 @@ class Targeted(NamedTuple):
 
 
 Criterion = Untargeted | Towards | Targeted
-AnyCriterion = TypeVar("AnyCriterion", Untargeted, Towards, Targeted)
 
 
-def tensor_specs(kind: type[AnyCriterion]) -> AnyCriterion:
+def tensor_specs(kind: type[Criterion]) -> Criterion:
     """The signature that compiled functions take a criterion of that kind with."""
-    return kind(*[tf.TensorSpec([None], tf.int32) for _ in kind._fields])
+    return kind._make(tf.TensorSpec([None], tf.int32) for _ in kind._fields)
 
 
-def subset(criterion: AnyCriterion, chosen: Any) -> AnyCriterion:  # noqa: ANN401
+def subset(criterion: Criterion, chosen: Any) -> Criterion:  # noqa: ANN401
     """The criterion of the examples `chosen`, by index, slice or mask."""
-    return type(criterion)(*(array[chosen] for array in criterion))
+    return type(criterion)._make(array[chosen] for array in criterion)
 
 
 def predicted_classes(logits: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,8 @@ from tfharden.classifiers import Classifier
 
 Progress = Callable[[int, int], None]
 PROGRESS_TICKS = 1000
+# What a search has found and spent, and so what has to be known to go on with it.
+SAVED_FIELDS = ("adversarial", "solved", "queries", "gradients", "zero_gradients", "minimum")
 
 
 @dataclasses.dataclass
@@ -52,9 +54,9 @@ class SearchState:
     def open(cls, classifier: Classifier, origin: np.ndarray, criterion: Criterion, progress: Progress) -> Self:
         """A search in which nothing is done but to look at the clean images."""
         solved = np.asarray(criterion.reached(classifier.predict(origin)))
-        counts = {name: np.zeros(len(origin), np.int64) for name in ("queries", "gradients", "zero_gradients")}
+        queries, gradients, zero_gradients = (np.zeros(len(origin), np.int64) for _ in range(3))
         minimum = np.where(solved, 0.0, np.inf).astype(np.float32)
-        return cls(origin, criterion, origin.copy(), solved, **counts, minimum=minimum, progress=progress)
+        return cls(origin, criterion, origin.copy(), solved, queries, gradients, zero_gradients, minimum, progress)
 
     @property
     def unsolved(self) -> np.ndarray:
@@ -87,10 +89,38 @@ class SearchState:
 
     def enter(self, stage: AttackStage) -> None:
         """Adds what an attack in a row achieved on these examples to what it achieved on others."""
-        _, succeeded, seconds = self.stages.get(stage.name, AttackStage(stage.name, 0, 0.0))
-        self.stages[stage.name] = AttackStage(stage.name, succeeded + stage.succeeded, seconds + stage.seconds)
+        self._count(stage)
         if self.checkpoint is not None:
             self.checkpoint.stages.append(stage)
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """What a search depends on beside attack and classifier."""
+        return (self.origin, *self.criterion, self.solved)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Goes on from a checkpoint, which `save` keeps up to date.
+
+        Raises:
+            InputError: its file is no such checkpoint.
+        """
+        self.checkpoint = checkpoint
+        checkpoint.load(self._saved)
+        for stage in checkpoint.stages:
+            self._count(stage)
+
+    def save(self, *, finished: bool = False) -> None:
+        """Writes the checkpoint, if there is one."""
+        if self.checkpoint is not None:
+            self.checkpoint.save(self._saved, finished=finished)
+
+    @property
+    def _saved(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in SAVED_FIELDS}
+
+    def _count(self, stage: AttackStage) -> None:
+        _, succeeded, seconds = self.stages.get(stage.name, AttackStage(stage.name, 0, 0.0))
+        self.stages[stage.name] = AttackStage(stage.name, succeeded + stage.succeeded, seconds + stage.seconds)
 
     def generator(self, *key: int) -> np.random.Generator:
         """Random numbers of this search's own; equal keys give equal numbers."""

@@ -1,10 +1,13 @@
 """Attacks that are made of another one."""
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 from tfharden.attacks.core.attack import Attack
 from tfharden.threats import Threat
+
+# A property, typed so that it may stand where the base has a class variable.
+computed: Any = property
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,33 +20,13 @@ class Wrapper(Attack):
 
     attack: Attack
 
-    @property
-    def threat(self) -> Threat:  # noqa: D102
-        return self.attack.threat
-
-    @property
-    def name(self) -> str:  # noqa: D102
-        return self.attack.name
-
-    @property
-    def access(self) -> str:  # noqa: D102
-        return self.attack.access
-
-    @property
-    def kind(self) -> str:  # noqa: D102
-        return self.attack.kind
-
-    @property
-    def norms(self) -> tuple[str, ...]:  # noqa: D102
-        return self.attack.norms
-
-    @property
-    def targetable(self) -> bool:  # noqa: D102
-        return self.attack.targetable
-
-    @property
-    def minimises(self) -> bool:  # noqa: D102
-        return self.attack.minimises
+    threat = computed(lambda self: self.attack.threat)
+    name = computed(lambda self: self.attack.name)
+    access = computed(lambda self: self.attack.access)
+    kind = computed(lambda self: self.attack.kind)
+    norms = computed(lambda self: self.attack.norms)
+    targetable = computed(lambda self: self.attack.targetable)
+    minimises = computed(lambda self: self.attack.minimises)
 
     def with_threat(self, threat: Threat) -> Self:  # noqa: D102
         return dataclasses.replace(self, attack=self.attack.with_threat(threat))

@@ -96,13 +96,13 @@ class Ascent(NamedTuple):
     Attributes:
         x: the last iterate, whose value has not been computed, `[batch, ...]`.
         state: of the step rule.
-        best: the best of the other iterates, as the device receives them; `()` if it wasn't kept.
+        best: a `BestIterate` of the other iterates, as the device receives them; `()` if it wasn't kept.
         zero_gradients: number of gradients that were zero or not finite over the whole image, int32 `[batch]`.
     """
 
     x: tf.Tensor
     state: Any
-    best: BestIterate | tuple[()]
+    best: Any
     zero_gradients: tf.Tensor
 
 

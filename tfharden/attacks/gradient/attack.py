@@ -48,7 +48,7 @@ class GradientAttack(Attack):
 
     access = "white-box"
     kind = "ascent"
-    steps: ClassVar[int] = 1
+    steps = 1
     # Fields that nothing but `rule` reads, so that what is compiled doesn't depend on them.
     rule_fields: ClassVar[tuple[str, ...]] = ()
 

@@ -1,7 +1,7 @@
 """Projected gradient descent."""
 
 import dataclasses
-from typing import Self
+from typing import ClassVar, Self
 
 import tensorflow as tf
 
@@ -29,7 +29,7 @@ class PGD(GradientAttack):
 
     name = "pgd"
     random_start = True
-    rule_fields = ("step_size",)
+    rule_fields: ClassVar[tuple[str, ...]] = ("step_size",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -46,7 +46,7 @@ class MinimumNormAttack(Attack):
     def _prepare(self, classifier: Classifier) -> Callable[[SearchState], None]:
         if self.access == "white-box":
             classifier.require_gradients()
-        solver = functools.cache(functools.partial(self._solver, classifier))
+        solver: Callable[..., Solver] = functools.cache(functools.partial(self._solver, classifier))
 
         def run(search: SearchState) -> None:
             open_ones = search.unsolved if self.early_exit else np.flatnonzero(search.minimum > 0)

@@ -26,7 +26,7 @@ class ConstantSearch:
         self._failed = np.zeros_like(self.values)
         self._succeeded = np.full_like(self.values, np.inf)
 
-    def narrow(self, succeeded: np.ndarray) -> None:
+    def narrow(self, succeeded: np.ndarray | bool) -> None:
         """Enters for each example whether the constant that was tried led to the criterion."""
         tried = self.values
         self._succeeded = np.where(succeeded, tried, self._succeeded)

@@ -18,7 +18,7 @@ from tfharden.serialization import registered
 from tfharden.threats import Threat
 from tfharden.threats.base import image_axes, per_image
 
-# alpha_max, eta and beta of Croce and Hein (2020).
+# alpha_max, eta and beta of Croce and Hein (2020, arXiv:1907.02044).
 LARGEST_BIAS, OVERSHOOT, BACKWARD = 0.1, 1.05, 0.9
 
 

@@ -187,9 +187,8 @@ class _Compiled:
 
 def _log_odds(logits: tf.Tensor, criterion: Criterion) -> tf.Tensor:
     """log(p / (1 - p)) of a target, or the log-odds against the true class, `[batch]`."""
-    untargeted = isinstance(criterion, Untargeted)
-    classes = criterion.labels if untargeted else criterion.targets
+    classes = criterion.labels if isinstance(criterion, Untargeted) else criterion.targets
     own = tf.one_hot(classes, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
     others = tf.reduce_logsumexp(tf.where(own, logits.dtype.min, logits), axis=-1)
     odds = tf.gather(logits, classes, batch_dims=1) - others
-    return -odds if untargeted else odds
+    return -odds if isinstance(criterion, Untargeted) else odds

@@ -125,7 +125,7 @@ class _Run:
         start = np.zeros_like(self.clean)
         best = clean = ask(start)
         shortfall = max(-clean.value, 0.0)
-        guess = LinearEstimate(np.float64(shortfall), np.sum(np.square(clean.gradient)))
+        guess = LinearEstimate(np.asarray(shortfall), np.sum(np.square(clean.gradient)))
         # SciPy's tolerances mean what they say where a change that does is about 1 long, and the loss falls by about 1.
         length = min(float(guess.length), np.sqrt(start.size)) if np.isfinite(guess.length) else 1.0
         loss = shortfall or 1.0

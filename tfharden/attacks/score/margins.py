@@ -14,12 +14,11 @@ def remaining_margins(logits: np.ndarray, criterion: Criterion) -> tuple[np.ndar
     """
     logits = np.asarray(logits, np.float32)
     rows = np.arange(len(logits))
-    untargeted = isinstance(criterion, Untargeted)
-    classes = criterion.labels if untargeted else criterion.targets
+    classes = criterion.labels if isinstance(criterion, Untargeted) else criterion.targets
     own, others = logits[rows, classes], logits.copy()
     others[rows, classes] = -np.inf
     rivals = others.max(axis=-1)
     with np.errstate(invalid="ignore"):  # the difference of two infinities, which the next line replaces
-        margins = own - rivals if untargeted else rivals - own
+        margins = own - rivals if isinstance(criterion, Untargeted) else rivals - own
     margins[~np.isfinite(logits).all(axis=-1)] = np.inf
     return margins, np.asarray(criterion.reached(decide(logits)))

@@ -91,7 +91,7 @@ class SPSA(Attack):
         most = max(1, images_per_call(x[0].size) // (2 * self.pairs))
         for first in range(0, len(x), most):
             rows = np.arange(first, min(first + most, len(x)))
-            signs = rng.choice(np.float32([-1, 1]), (self.pairs, len(rows), *x.shape[1:]))
+            signs = rng.choice(np.array([-1, 1], np.float32), (self.pairs, len(rows), *x.shape[1:]))
             probes = np.clip(np.stack([x[rows] + length * signs, x[rows] - length * signs]), low, high)
             probes = np.asarray(self.threat.round_to_lattice(probes))
             criteria = subset(criterion, np.tile(rows, 2 * self.pairs))

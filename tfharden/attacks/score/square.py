@@ -83,11 +83,11 @@ class Square(Attack):
 
     def _as_image(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Height, width and channels."""
-        match len(shape):
-            case 1:
-                return (1, *shape, 1)
-            case 2:
-                return (*shape, 1)
-            case 3:
-                return shape
+        match shape:
+            case (length,):
+                return 1, length, 1
+            case height, width:
+                return height, width, 1
+            case height, width, channels:
+                return height, width, channels
         raise InputError(f"square needs images [height, width, channels], images without channels or vectors: {shape}")

@@ -6,7 +6,7 @@ from tfharden.attacks import Noise
 from tfharden.attacks.core.criteria import Untargeted
 from tfharden.attacks.score.margins import remaining_margins
 from tfharden.classifiers import Classifier, TFLiteClassifier, decide
-from tfharden.evaluation.checks.context import CheckContext, Verdict, grade
+from tfharden.evaluation.checks.context import CheckContext, Status, Verdict, grade
 from tfharden.evaluation.formats import exact_percent
 
 # Where more images than these have several largest logits, accuracy depends on the order of the classes.
@@ -26,7 +26,7 @@ UNSTABLE_CHANGE, ERRATIC_CHANGE = 0.25, 0.5
 def scores(context: CheckContext) -> Verdict:
     """Scores are finite logits without ties. Attacks on probabilities stall where these saturate."""
     classifier, logits = context.classifier, context.logits
-    status, detail = "pass", f"attacks see {classifier.scores}"
+    detail = f"attacks see {classifier.scores}"
     finite = np.isfinite(logits).all(axis=-1)
     if not finite.all():
         return Verdict("fail", f"{detail}, not finite on {(~finite).sum()} of {len(logits)} images")
@@ -34,7 +34,7 @@ def scores(context: CheckContext) -> Verdict:
     tied = int((np.sum(logits == logits.max(axis=-1, keepdims=True), axis=-1) > 1).sum())
     if tied or _is_integer(classifier):
         detail += f", with ties for the largest on {tied} of {len(logits)} images"
-        status = grade(tied / len(logits), TIED_SHARE, np.inf)
+    status = grade(tied / len(logits), TIED_SHARE, np.inf)
     return Verdict("warn" if classifier.scores == "log of probabilities" else status, detail)
 
 
@@ -55,7 +55,7 @@ def inference_mode(context: CheckContext) -> Verdict:
     single = np.concatenate([classifier.logits(image[None]) for image in context.x[alone]])
     change = float(np.max(np.abs(single - context.logits[alone]))) / max(float(np.abs(context.logits).max()), 1e-12)
     classes = int((decide(single) != decide(context.logits[alone])).sum())
-    status = "pass" if change <= BATCH_CHANGE else "fail" if classes else "warn"
+    status: Status = "pass" if change <= BATCH_CHANGE else "fail" if classes else "warn"
     detail = f"logits change by {exact_percent(change)} of the largest when an image comes alone"
     if context.has_ball:
         clean = float(np.mean(decide(context.logits) == context.y))

@@ -1,6 +1,7 @@
 """Planted adversarial examples: an active test of the attack on a changed classifier in which they exist."""
 
 import math
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
@@ -133,4 +134,5 @@ def _as_used(context: CheckContext) -> GradientAttack:
     ascents = [run for run in context.runs if run.takes_many_steps and isinstance(run.attack, GradientAttack)]
     if not ascents:
         return PGD(context.threat)
-    return min(ascents, key=lambda run: run.result.robust_accuracy).attack.with_threat(context.threat)
+    strongest = min(ascents, key=lambda run: run.result.robust_accuracy)
+    return cast(GradientAttack, strongest.attack).with_threat(context.threat)

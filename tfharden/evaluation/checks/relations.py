@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfharden.attacks import Noise
-from tfharden.evaluation.checks.context import MARGINS, CheckContext, Verdict, grade_images
+from tfharden.evaluation.checks.context import MARGINS, CheckContext, Status, Verdict, grade_images
 from tfharden.losses import cross_entropy
 
 # Shares of the examples that only the black box finds: a warning from the first on, a failure from the second on. It
@@ -77,5 +77,5 @@ def _weaker(context: CheckContext, name: str, access: Sequence[str]) -> Verdict 
     white = [run.result for run in context.all_runs if run.is_white_box]
     seen, unseen = (np.logical_or.reduce([result.success for result in group]) for group in (white, others))
     count, total = int(np.sum(unseen & ~seen)), len(seen)
-    status = "pass" if count < BEYOND_WHITE_BOX * total else "warn" if count < MASKED_SHARE * total else "fail"
+    status: Status = "pass" if count < BEYOND_WHITE_BOX * total else "warn" if count < MASKED_SHARE * total else "fail"
     return Verdict(status, f"{count / total:.1%} of the examples fell to the {name} alone")

@@ -181,15 +181,15 @@ def fool_by_evolution(
 
 
 def _check(classifier: Classifier, targets: Sequence[int] | None, confidence: float, **counts: int) -> np.ndarray:
-    targets = np.arange(classifier.num_classes) if targets is None else np.asarray(targets)
-    if not targets.size:
+    classes = np.arange(classifier.num_classes) if targets is None else np.asarray(targets)
+    if not classes.size:
         raise InputError("there are no classes to be taken for: give one target at least")
-    targets = check_labels(targets, targets.size, classifier.num_classes)
+    classes = check_labels(classes, classes.size, classifier.num_classes)
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence} is no probability: give a number between 0 and 1")
     for name, value in counts.items():
         check_whole_number(name, value)
-    return targets
+    return classes
 
 
 def _required(confidence: float) -> float:

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tfharden import data
 from tfharden.classifiers import Classifier
@@ -57,5 +58,5 @@ class Probe:
         count = min(self.num_examples, len(context.examples[1]))
         some = data.take(context.examples, count, context.seed)
         finding = self.look(dataclasses.replace(context, examples=some))
-        result = dataclasses.replace(finding.result, seconds=time.perf_counter() - began)
-        return dataclasses.replace(finding, result=result)
+        seconds: dict[str, Any] = {"seconds": time.perf_counter() - began}
+        return dataclasses.replace(finding, result=dataclasses.replace(finding.result, **seconds))

@@ -95,7 +95,7 @@ def _cost_axes(smallest: float, largest: float, label: str) -> tuple[Figure, Axe
     return figure, axes
 
 
-def _label_strips(axes: Axes, names: Sequence[str], strips: Sequence[Bbox], anchors: Sequence[float]) -> None:
+def _label_strips(axes: Axes, names: Sequence[str], strips: Sequence[Bbox], anchors: np.ndarray) -> None:
     """Writes each name beside its strip near its anchor's height, or above or below it, where it overlaps least."""
     renderer = FigureCanvasAgg(axes.figure).get_renderer()
     inside, taken, inverse = axes.get_window_extent(renderer), list(strips), axes.transData.inverted()
@@ -111,7 +111,7 @@ def _label_strips(axes: Axes, names: Sequence[str], strips: Sequence[Bbox], anch
 
         box, _ = min(_places(strips[index], anchors[index], *sizes[index]), key=cost)
         taken.append(box)
-        texts[index].set_position(inverse.transform((box.x0, (box.y0 + box.y1) / 2)))
+        texts[index].set_position(tuple(inverse.transform((box.x0, (box.y0 + box.y1) / 2))))
 
 
 def _places(strip: Bbox, anchor: float, width: float, height: float) -> Iterator[tuple[Bbox, float]]:

@@ -79,7 +79,7 @@ def accuracy_by_attack(models: Sequence[ModelResult]) -> str:
             draw_interval(axes, in_percent(measure.interval), (middle, middle), kind)
             draw_mark(axes, 100 * measure.accuracy, middle, kind)
             weight = "bold" if kind == "worst" else "normal"
-            label = {"transform": beside, "ha": "right", "weight": weight, **TEXT}
+            label: dict[str, Any] = {"transform": beside, "ha": "right", "weight": weight, **TEXT}
             axes.text(-10 / inner, middle, shorten(_label(measure), 22), **label)
             axes.text(1 + 54 / inner, middle, formats.percent(measure.accuracy), **label)
         y += gap
@@ -108,8 +108,8 @@ def change_tile(change: np.ndarray, scale: float) -> str:
 
 
 _CHANGE = LinearSegmentedColormap.from_list("change", ["#1f5fad", "#ffffff", "#c5281c"])
-TEXT = {"va": "center", "parse_math": False, "color": COLOURS["ink"], "fontsize": FONT}
-MARKS = {
+TEXT: dict[str, Any] = {"va": "center", "parse_math": False, "color": COLOURS["ink"], "fontsize": FONT}
+MARKS: dict[str, dict[str, Any]] = {
     "clean": {"marker": "o", "markersize": 8, "markerfacecolor": COLOURS["paper"], "markeredgewidth": 1.8},
     "attack": {"marker": "D", "markersize": 5},
     "worst": {"marker": "o", "markersize": 8},
@@ -124,7 +124,7 @@ def new_figure(height: float, *, left: float, right: float, top: float, bottom: 
     return figure, add_axes(figure, inside)
 
 
-def add_axes(figure: Figure, inside: Sequence[float]) -> Axes:
+def add_axes(figure: Figure, inside: tuple[float, float, float, float]) -> Axes:
     """Axes with a light grid and no frame at (left, bottom, width, height), in shares of the figure."""
     axes = figure.add_axes(inside)
     axes.patch.set_visible(False)
@@ -176,7 +176,7 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:half]}…{text[-half:]}"
 
 
-def spread(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+def spread(positions: Sequence[float] | np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
     """Moves positions at least `gap` apart, by the least squared movement (pool adjacent violators), in [low, high]."""
     order = np.argsort(positions, kind="stable")
     steps = np.arange(len(order)) * gap
@@ -210,5 +210,5 @@ def _png(values: np.ndarray, **mapping: Any) -> str:  # noqa: ANN401
     """PNG data URI of values [h, w] or [h, w, 3]; each pixel of a small image becomes a square, to stay crisp."""
     factor = math.ceil(TILE / max(values.shape[:2]))
     buffer = io.BytesIO()
-    imsave(buffer, values.repeat(factor, 0).repeat(factor, 1), format="png", metadata={"Software": None}, **mapping)
+    imsave(buffer, values.repeat(factor, 0).repeat(factor, 1), format="png", metadata={"Software": None}, **mapping)  # type: ignore[dict-item]  # None leaves it out
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

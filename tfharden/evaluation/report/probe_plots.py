@@ -143,7 +143,7 @@ def _curves_of_classes(axes: Axes, offsets: np.ndarray, logits: np.ndarray, labe
     named = {winner: "worst", label: "clean"}
     for index in sorted(range(logits.shape[1]), key=lambda index: index in named):
         colour = COLOURS[named.get(index, "muted")]
-        heavy = {"linewidth": 2.2} if index in named else {"linewidth": 1, "alpha": 0.55}
+        heavy: dict[str, Any] = {"linewidth": 2.2} if index in named else {"linewidth": 1, "alpha": 0.55}
         axes.plot(offsets, logits[:, index], color=colour, **heavy)
     for index, kind in named.items():
         # The winner's number stands above its end, so that the two do not overlap.
