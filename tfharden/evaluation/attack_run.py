@@ -1,4 +1,4 @@
-"""Attack runs: an attack, and what it achieved on one model."""
+"""Attack runs: an attack and its result on one model."""
 
 import dataclasses
 import itertools
@@ -15,13 +15,7 @@ from tfharden.losses import Loss
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttackRun:
-    """One attack on one model.
-
-    Attributes:
-        name: what the report calls the attack.
-        attack: what was run.
-        result: what it achieved.
-    """
+    """One attack on one model. `name` is the attack's name in the report."""
 
     name: str
     attack: Attack
@@ -39,35 +33,34 @@ class AttackRun:
 
     @property
     def takes_many_steps(self) -> bool:
-        """Whether it follows the gradients of each image over several steps; a universal perturbation does not."""
+        """Whether it follows the gradients of each image over several steps. A universal perturbation does not."""
         return self.is_white_box and not self.takes_one_step and not isinstance(self.attack, Universal)
 
     @property
     def is_averaged(self) -> bool:
         """Whether it averages gradients over the draws of a random model."""
-        return any(isinstance(attack, EoT) for attack in self._nested())
+        attack = self.attack
+        while isinstance(attack, Wrapper) and not isinstance(attack, EoT):
+            attack = attack.attack
+        return isinstance(attack, EoT)
 
     @property
     def loss(self) -> Loss | None:
-        """The loss that it climbs, where it climbs one."""
+        """The loss that it maximises, if it is a gradient attack."""
         return self.attack.loss if isinstance(self.attack, GradientAttack) else None
 
     @property
     def path_length(self) -> float | None:
-        """Length of all its steps together, where the length of a step was chosen."""
+        """Length of all its steps together, if the step size was given."""
         attack = self.attack
         return attack.steps * attack.step_size if isinstance(attack, PGD) and attack.step_size is not None else None
 
     def first(self, count: int) -> "AttackRun":
-        """The same run as seen by its first images."""
+        """The same run on its first images."""
         return dataclasses.replace(self, result=dataclasses.replace(self.result, success=self.result.success[:count]))
 
     def summary(self, right: np.ndarray) -> AttackSummary:
-        """What report.json tells of it.
-
-        Args:
-            right: which images the model gets right when clean, `[n]`.
-        """
+        """The record for report.json. `right` tells which images the model gets right when clean, `[n]`."""
         result = self.result
         attacked = right if right.any() else np.ones_like(right)
         return AttackSummary(
@@ -86,7 +79,7 @@ class AttackRun:
         )
 
     def _stages(self, right: np.ndarray) -> Iterator[StageResult]:
-        """What each member of several attacks in a row achieved, and what it left."""
+        """The members of an attack that is several in a row."""
         succeeded = itertools.accumulate(stage.succeeded for stage in self.result.stages)
         for stage, so_far in zip(self.result.stages, succeeded, strict=True):
             yield StageResult(
@@ -95,11 +88,3 @@ class AttackRun:
                 robust_accuracy_after=(int(right.sum()) - so_far) / len(right),
                 seconds=stage.seconds,
             )
-
-    def _nested(self) -> Iterator[Attack]:
-        """The attack, and those that it is made of."""
-        attack = self.attack
-        yield attack
-        while isinstance(attack, Wrapper):
-            attack = attack.attack
-            yield attack

@@ -2,14 +2,14 @@
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from tfharden import _io, data
 from tfharden._text import versions
-from tfharden.attacks import Attack, AttackResult
+from tfharden.attacks import Attack
 from tfharden.classifiers import Classifier
 from tfharden.data.examples import Examples
 from tfharden.evaluation import checks
@@ -22,29 +22,19 @@ from tfharden.evaluation.probes.probe import ProbeContext, ProbeFinding
 from tfharden.evaluation.probes.registry import KNOWN as KNOWN_PROBES
 from tfharden.evaluation.report.panels import Fooling, Panel
 from tfharden.evaluation.report.report import Report
-from tfharden.evaluation.results import (
-    DataFacts,
-    DifferentialResult,
-    EvaluationResult,
-    ModelResult,
-    ThreatFacts,
-    TransferResult,
-    WorstCase,
-)
+from tfharden.evaluation.results import DataFacts, EvaluationResult, ModelResult, ThreatFacts, WorstCase
 from tfharden.evaluation.statistics import share_interval
-from tfharden.evaluation.transfer import transfer_matrix
+from tfharden.evaluation.transfer import Progress, transfer_matrix
 from tfharden.threats import Threat
 
 PACKAGES = ("tfharden", "tensorflow", "keras", "ai-edge-litert", "numpy")
-# Examples that the report shows of each model: one of each class, as far as there are classes.
+# Examples that the report shows of each model, of different classes.
 GALLERY_IMAGES = 10
 # Images, clean and of each attack, on which a twin is compared with the interpreter.
 VERIFIED_IMAGES = 32
-# Adversarial images of each attack that are kept for checks.
+# Adversarial images of each attack that are kept for checks. All images of all attacks would not fit into memory.
 KEPT_IMAGES = 256
 IMAGE_RANK = 4
-
-Progress = Callable[[str, float], None]
 
 
 def evaluate(
@@ -72,11 +62,11 @@ def evaluate(
     Args:
         models: Keras models, classifiers, paths of .keras and .tflite files.
         examples: images `[n, ...]` within the threat's bounds, and labels `[n]`.
-        threat: what an adversary may do; each model meets it on the inputs that it can receive.
-        attacks: names, or attacks (which bring their own settings and have to be under the same threat); of several
-            of one name the report numbers those after the first.
-        transfer: an attack whose examples, made on each model, are tried on all the others.
-        probes: what else to look at, any of "curve" (accuracy against epsilon), "confidence" (of right and wrong
+        threat: the threat, restricted for each model to the inputs that it can receive.
+        attacks: names, or attacks (with their own settings, under the same threat). Attacks of the same name are
+            numbered in the report.
+        transfer: an attack whose examples, made on each model, are tried on all others.
+        probes: further measurements, any of "curve" (accuracy against epsilon), "confidence" (of right and wrong
             answers), "linearity", "fooling-gradient", "fooling-evolution". Models without gradients are left out of
             all but the last.
         surrogate: a differentiable model, for those that aren't; by default the last one in `models`.
@@ -85,9 +75,9 @@ def evaluate(
         training: examples for attacks that are fitted before they attack, if they are given by name.
         data_name: what the report calls the examples.
         seed: of attacks given by name, and of probes.
-        checkpoints: folder in which attacks keep checkpoints, so that the same evaluation goes on where it was killed;
-            it stays until the caller removes it. None for none.
-        progress: is told what goes on, and the share of it that is done.
+        checkpoints: folder in which attacks keep checkpoints, so that an interrupted evaluation can be resumed. The
+            caller removes it. None for no checkpoints.
+        progress: is told the current task and the share of it that is done.
 
     Raises:
         InputError: nothing to evaluate, examples that don't fit, an unknown attack or probe, an attack that can't be
@@ -112,6 +102,12 @@ def evaluate(
     evaluation = _Evaluation(plan, seed, checkpoints, progress)
     evaluated = [evaluation.of_model(model) for model in plan.models]
     probed = [evaluation.by_probes(classifier, probes) for classifier in plan.classifiers]
+    options: dict[str, Any] = {"checkpoint": checkpoints, "progress": progress}
+    matrix = beside = None
+    if plan.transfer is not None:
+        matrix = transfer_matrix(plan.classifiers, plan.examples, plan.transfer, **options)
+    if plan.source is not None:
+        beside = differential(plan.source, plan.compared, plan.examples, threat, plan.ascents, seed=seed, **options)
     result = EvaluationResult(
         versions=versions(PACKAGES, python=True),
         seed=seed,
@@ -121,8 +117,8 @@ def evaluate(
             dataclasses.replace(model, probes={name: finding.result for name, finding in findings.items()})
             for (model, _), findings in zip(evaluated, probed, strict=True)
         ),
-        transfer=evaluation.transfer(),
-        differential=evaluation.differential(),
+        transfer=matrix,
+        differential=beside,
     )
     if plan.examples[0].ndim != IMAGE_RANK:  # vectors can't be shown
         return Report(result)
@@ -138,7 +134,7 @@ def evaluate(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Evaluation:
-    """An evaluation under way: its plan, and how it is carried out."""
+    """An evaluation in progress."""
 
     plan: EvaluationPlan
     seed: int
@@ -146,7 +142,7 @@ class _Evaluation:
     progress: Progress
 
     def of_model(self, model: ModelPlan) -> tuple[ModelResult, Panel | None]:
-        """One model under all its attacks, and what the page shows of it."""
+        """One model under all its attacks, and the panel of its examples for the page."""
         classifier, (x, y) = model.classifier, self.plan.examples
         received = classifier.restrict_threat(self.plan.threat).received(x)
         clean = classifier.predict(received)
@@ -156,7 +152,8 @@ class _Evaluation:
             with self._told(f"{classifier.name}: {name}") as tell:
                 result = attack(classifier, x, y, progress=tell, checkpoint=self.checkpoints)
                 samples[name] = result.adversarial[chosen]
-                runs.append(AttackRun(name, attack, _without_most_images(result)))
+                kept = dataclasses.replace(result, adversarial=result.adversarial[:KEPT_IMAGES].copy())
+                runs.append(AttackRun(name, attack, kept))
         tried = [received[:VERIFIED_IMAGES], *(run.result.adversarial[:VERIFIED_IMAGES] for run in runs)]
         twin = twin_result(classifier, np.concatenate(tried))
         with self._told(f"{classifier.name}: checks") as tell:
@@ -182,58 +179,23 @@ class _Evaluation:
         return found, Panel(classifier.name, strongest, received[chosen], adversarial, y[chosen], *predictions)
 
     def by_probes(self, classifier: Classifier, names: Sequence[str]) -> dict[str, ProbeFinding]:
-        """What the probes that apply to a model find, by their names."""
+        """Findings of the probes that apply to a model, by their names."""
         found = {}
         for name in names:
             probe = KNOWN_PROBES.find(name)
             if probe.applies(classifier):
                 with self._told(f"{classifier.name}: {name}") as tell:
-                    share = functools.partial(_tell_share, tell)
-                    context = ProbeContext(classifier, self.plan.examples, self.plan.threat, self.seed, share)
+                    context = ProbeContext(classifier, self.plan.examples, self.plan.threat, self.seed, tell)
                     found[name] = probe.run(context)
         return found
 
-    def transfer(self) -> TransferResult | None:
-        """Which model's examples fool which, if that was asked for."""
-        plan = self.plan
-        if plan.transfer is None:
-            return None
-        return transfer_matrix(
-            plan.classifiers, plan.examples, plan.transfer, checkpoint=self.checkpoints, progress=self.progress
-        )
-
-    def differential(self) -> DifferentialResult | None:
-        """The models beside the one that they were made from, if that was asked for."""
-        plan = self.plan
-        if plan.source is None:
-            return None
-        return differential(
-            plan.source,
-            plan.compared,
-            plan.examples,
-            plan.threat,
-            plan.ascents,
-            seed=self.seed,
-            checkpoint=self.checkpoints,
-            progress=self.progress,
-        )
-
     @contextlib.contextmanager
-    def _told(self, label: str) -> Iterator[Callable[[float, float], None]]:
-        """Tells when a piece of work begins and ends; yields what tells how much of it is done, of how much."""
+    def _told(self, label: str) -> Iterator[Callable[..., None]]:
+        """Tells when a piece of work begins and ends. Yields a function that tells (done, total) of it in between."""
         self.progress(label, 0.0)
-        # Short of 1, since an attack counts its successes once more after the search.
-        yield lambda done, total: self.progress(label, 0.99 * done / total)
+        # Less than 1, since an attack counts its successes once more after the search.
+        yield lambda done, total=1: self.progress(label, 0.99 * done / total)
         self.progress(label, 1.0)
-
-
-def _tell_share(tell: Callable[[float, float], None], share: float) -> None:
-    tell(share, 1)
-
-
-def _without_most_images(result: AttackResult) -> AttackResult:
-    """The result with its first images: all images of all attacks would outgrow the memory."""
-    return dataclasses.replace(result, adversarial=result.adversarial[:KEPT_IMAGES].copy())
 
 
 def _one_of_each(y: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Numbers as a report and its checks write them."""
+"""Names and numbers as a report and its checks write them."""
 
 import math
 from collections.abc import Sequence
@@ -8,13 +8,21 @@ KILOBYTE = 1024
 MISSING = "–"
 
 
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, each after its first use with a number."""
+    return [
+        name if name not in names[:index] else f"{name} #{names[:index].count(name) + 1}"
+        for index, name in enumerate(names)
+    ]
+
+
 def percent(ratio: float | None) -> str:
     """A ratio in percent, to one decimal."""
     return MISSING if ratio is None else f"{100 * ratio:.1f}"
 
 
 def exact_percent(ratio: float) -> str:
-    """A ratio in percent with three significant digits, so that what is small does not look like nothing."""
+    """A ratio in percent with three significant digits, so that a small one does not look like 0."""
     return f"{100 * ratio:.3g}%"
 
 

@@ -7,17 +7,12 @@ from tfharden.classifiers import Classifier, KerasClassifier, TFLiteClassifier, 
 from tfharden.evaluation.results import LatencyResult, ModelFacts, TwinResult
 from tfharden.tflite.latency import latency
 
-# Images that a file is timed on.
+# Images on which a file is timed.
 TIMED_IMAGES = 100
 
 
 def model_facts(classifier: Classifier, images: np.ndarray) -> ModelFacts:
-    """What is known of the model and of its file.
-
-    Args:
-        classifier: the model.
-        images: for a .tflite to be timed on, `[n, ...]`.
-    """
+    """Facts about a model and its file. A .tflite is timed on the first of the images `[n, ...]`."""
     file, kind, parameters, timed = None, "callable", None, None
     if isinstance(classifier, TFLiteClassifier):
         model = classifier.file
@@ -42,12 +37,7 @@ def model_facts(classifier: Classifier, images: np.ndarray) -> ModelFacts:
 
 
 def twin_result(classifier: Classifier, images: np.ndarray) -> TwinResult | None:
-    """How near the twin that gives a file's gradients comes to the interpreter, or why there is none.
-
-    Args:
-        classifier: any; only files have twins.
-        images: on which they are compared, `[n, ...]`.
-    """
+    """Agreement on `images [n, ...]` of a file's twin with the interpreter; None for a classifier that is no file."""
     if not isinstance(classifier, TFLiteClassifier):
         return None
     if not isinstance(classifier, TwinClassifier):

@@ -1,4 +1,4 @@
-"""Plan of an evaluation: everything that was asked for, checked before any work is done."""
+"""Plan of an evaluation: its models, attacks and probes, checked before any work is done."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from tfharden.classifiers import Classifier, TFLiteClassifier, as_classifier
 from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
 from tfharden.evaluation.differential import comparable
-from tfharden.evaluation.names import distinct
+from tfharden.evaluation.formats import distinct
 from tfharden.evaluation.probes.registry import check_probes
 from tfharden.evaluation.transfer import can_run_on, sources_among
 from tfharden.threats import Threat
@@ -18,12 +18,7 @@ from tfharden.threats import Threat
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelPlan:
-    """A model, and what attacks it.
-
-    Attributes:
-        classifier: the model.
-        attacks: by the names that the report has for them.
-    """
+    """A model and its attacks, by their names in the report."""
 
     classifier: Classifier
     attacks: Mapping[str, Attack]
@@ -31,16 +26,16 @@ class ModelPlan:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EvaluationPlan:
-    """What an evaluation does.
+    """Models with their attacks, and what else is evaluated.
 
     Attributes:
         models: the models, each with its attacks.
         examples: images and labels.
-        threat: what an adversary may do.
-        ascents: the attacks by gradient ascent, which models are compared with their source by.
-        transfer: what is run on each model and tried on the others, if anything is.
-        source: what the models were made from, if they are compared with it.
-        compared: the models that are.
+        threat: the threat of the evaluation.
+        ascents: the attacks by gradient ascent, which the comparison with the source uses.
+        transfer: the attack of the transfer matrix, if one was asked for.
+        source: the model that the others were made from, if they are compared with it.
+        compared: the models that are compared with the source.
     """
 
     models: Sequence[ModelPlan]
@@ -70,11 +65,7 @@ def plan_evaluation(
     training: Examples | None,
     seed: int,
 ) -> EvaluationPlan:
-    """The plan of what `evaluate` was asked for, by its arguments.
-
-    Raises:
-        InputError: as `evaluate` says.
-    """
+    """The plan for the arguments of `evaluate`, with the same errors."""
     for name, given in (("models", models), ("attacks", attacks), ("probes", probes)):
         if not isinstance(given, list | tuple):
             raise InputError(f"{name} is a {type(given).__name__}: give a list of {name}, be it of one")
@@ -94,13 +85,10 @@ def plan_evaluation(
     if spread is not None:
         sources_among(classifiers, spread)
     names = distinct([attack.name for attack in chosen])
-    planned = [
-        ModelPlan(
-            classifier,
-            {name: _reaching(classifier, attack, substitute) for name, attack in zip(names, chosen, strict=True)},
-        )
-        for classifier in classifiers
-    ]
+    planned = []
+    for classifier in classifiers:
+        reaching = [_reaching(classifier, attack, substitute) for attack in chosen]
+        planned.append(ModelPlan(classifier, dict(zip(names, reaching, strict=True))))
     ascents = [attack for attack in chosen if isinstance(attack, GradientAttack)]
     return EvaluationPlan(planned, (x, y), threat, ascents, spread, origin, compared)
 
@@ -117,7 +105,7 @@ def _chosen(attack: str | Attack, threat: Threat, settings: Mapping[str, Any]) -
 
 
 def _surrogate(surrogate: object, classifiers: Sequence[Classifier], threat: Threat) -> Classifier | None:
-    """What examples are transferred from: the model that was named, or else the last that gives gradients."""
+    """The model that examples are transferred from: the given one, or else the last that gives gradients."""
     if surrogate is not None:
         chosen = as_classifier(surrogate, threat.bounds)
         if not chosen.differentiable:

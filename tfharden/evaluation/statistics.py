@@ -10,7 +10,7 @@ Z_95 = 1.959963984540054  # 97.5% quantile of the normal distribution
 
 
 def share_interval(outcomes: np.ndarray) -> tuple[float, float]:
-    """95% interval of the share of the outcomes `[n]` that are true."""
+    """95% interval of the share of true outcomes `[n]`."""
     return wilson(int(outcomes.sum()), len(outcomes))
 
 

@@ -10,7 +10,7 @@ from tfharden.attacks.score.noise import add_noise
 from tfharden.classifiers import Classifier, as_classifier
 from tfharden.data.examples import Examples, check_images, check_labels
 from tfharden.errors import InputError
-from tfharden.evaluation.names import distinct
+from tfharden.evaluation.formats import distinct
 from tfharden.evaluation.results import TransferResult
 from tfharden.threats import Threat
 
@@ -27,18 +27,18 @@ def transfer_matrix(
 ) -> TransferResult:
     """Makes examples on every model that the attack can be run on, and tries them on every model.
 
-    Entries are what `Transfer(attack, source)` does to each target; on the diagonal, what the attack does to its own
-    source. A target's clean errors count as errors in every row.
+    An entry is the accuracy of the target under `Transfer(attack, source)`, on the diagonal under the attack itself.
+    Clean errors of a target count as errors in every row.
 
     Args:
         models: Keras models, classifiers, paths of .keras and .tflite files, all of the same images and classes.
         examples: images `[n, ...]` and labels `[n]`.
-        attack: what is run on the sources, under the threat of all models.
+        attack: the attack on the sources. Its threat is that of all models.
         checkpoint: folder in which attacks keep checkpoints.
-        progress: is told what goes on, and the share of it that is done.
+        progress: is told the current task and the share of it that is done.
 
     Raises:
-        InputError: what `sources_among` refuses, or examples that don't fit.
+        InputError: no model that the attack can be run on, models of different images or classes, other examples.
     """
     classifiers = [as_classifier(model, attack.threat.bounds) for model in models]
     sources = sources_among(classifiers, attack)
@@ -75,25 +75,29 @@ def sources_among(classifiers: Sequence[Classifier], attack: Attack) -> list[int
     """Indices of the classifiers that the attack can be run on.
 
     Raises:
-        InputError: no classifiers or none such, or classifiers of different images or classes.
+        InputError: none is, or classifiers of different images or classes.
     """
     if not classifiers:
         raise InputError("there is nothing to transfer between: give one model at least")
-    first, *others = classifiers
-    for other in others:
-        if (first.input_shape, first.num_classes) != (other.input_shape, other.num_classes):
-            raise InputError(
-                f"{first.name} takes {first.input_shape} and knows {first.num_classes} classes, {other.name} takes "
-                f"{other.input_shape} and knows {other.num_classes}: nothing can be transferred between them"
-            )
+    for other in classifiers[1:]:
+        check_same_task(classifiers[0], other, "nothing can be transferred between them")
     found = [index for index, classifier in enumerate(classifiers) if can_run_on(attack, classifier)]
     if not found:
         raise InputError(f"{attack.name} needs gradients and no model gives any: name a Keras model among them")
     return found
 
 
+def check_same_task(one: Classifier, other: Classifier, consequence: str) -> None:
+    """Refuses, by an `InputError` that names the consequence, classifiers of different images or classes."""
+    if (one.input_shape, one.num_classes) != (other.input_shape, other.num_classes):
+        raise InputError(
+            f"{one.name} takes {one.input_shape} and knows {one.num_classes} classes, {other.name} takes "
+            f"{other.input_shape} and knows {other.num_classes}: {consequence}"
+        )
+
+
 def can_run_on(attack: Attack, classifier: Classifier) -> bool:
-    """Whether the attack gets of the classifier what it needs."""
+    """Whether the classifier gives what the attack needs."""
     return classifier.differentiable or attack.access != "white-box"
 
 
@@ -113,7 +117,7 @@ class _Target:
 
 
 class _Unbeatable(Classifier):
-    """Stands in for all targets that receive the same: it is never wrong, so that every image is attacked."""
+    """Replacement of all targets that receive the same images. It is never wrong, so that every image is attacked."""
 
     def __init__(self, target: _Target) -> None:
         self.name, self.input_shape = target.classifier.name, target.classifier.input_shape

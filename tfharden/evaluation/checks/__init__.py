@@ -1,4 +1,4 @@
-"""Checks of an evaluation: where one fails, its numbers are not to be trusted.
+"""Checks of an evaluation. Where one fails, the numbers are not to be trusted.
 
 A check is a function from a `CheckContext` to a `Verdict`, or to None where it does not apply. `register` adds another:
 
@@ -45,12 +45,7 @@ register = KNOWN.register
 
 
 def run(context: CheckContext, progress: Callable[[int, int], None] = lambda done, total: None) -> list[CheckResult]:
-    """The results of all checks that apply, in the order of `KNOWN`.
-
-    Args:
-        context: what is checked.
-        progress: is told how much is done, of how much.
-    """
+    """The results of all checks that apply, in the order of `KNOWN`. `progress` is told (done, total)."""
     found = []
     for done, (name, check) in enumerate(KNOWN.items(), start=1):
         verdict = check(context)

@@ -1,7 +1,7 @@
 """Ascent trace: a projected gradient ascent of which every iterate is shown to the classifier itself."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,22 +11,21 @@ from tfharden.attacks.core.compiled import traced
 from tfharden.attacks.core.criteria import Untargeted, criterion_value
 from tfharden.attacks.gradient.ascent import SteepestAscent, ascend
 from tfharden.classifiers import Classifier
-from tfharden.evaluation.checks.images import CheckedImages
 from tfharden.losses import Loss
 from tfharden.threats import Threat
 
+if TYPE_CHECKING:
+    from tfharden.evaluation.checks.context import CheckContext
+
 # Steps, each of 2.5 * epsilon / steps: a random start may be 2 * epsilon from the corner that it climbs to. With 40 the
-# loss of honest models still moves at the end.
+# loss of sound models still moves at the end.
 STEPS, CROSSINGS = 100, 2.5
 
 
 class AscentTrace(NamedTuple):
-    """What an ascent passed through.
+    """An ascent: losses `[steps, n]` of all iterates but the last, images `[n]` with an error on any iterate.
 
-    Attributes:
-        losses: at each iterate but the last, `[steps, n]`.
-        succeeded: whether the classifier errs on any iterate, `[n]`.
-        zero_gradients: number of gradients that were zero or not finite, `[n]`.
+    `zero_gradients` counts the gradients of each image that were zero or not finite.
     """
 
     losses: np.ndarray
@@ -35,7 +34,7 @@ class AscentTrace(NamedTuple):
 
 
 def trace_ascent(
-    context: CheckedImages,
+    context: "CheckContext",
     loss: Loss,
     *,
     steps: int = STEPS,
@@ -81,11 +80,8 @@ def _compiled_step(classifier: Classifier, threat: Threat, loss: Loss) -> Callab
 
     def step(x: tf.Tensor, origin: tf.Tensor, labels: tf.Tensor, numbers: tf.Tensor) -> tuple[Any, ...]:
         rule = SteepestAscent(threat, 0.0).with_numbers(tf.unstack(numbers))
-        value_fn, project = (
-            criterion_value(classifier.logits_fn, Untargeted(labels), loss),
-            rule.threat.projector(origin),
-        )
-        return tuple(ascend(value_fn, x, project, rule, steps=1, best=BestIterate.empty(x)))
+        value_fn = criterion_value(classifier.logits_fn, Untargeted(labels), loss)
+        return tuple(ascend(value_fn, x, rule.threat.projector(origin), rule, steps=1, best=BestIterate.empty(x)))
 
     images = tf.TensorSpec([None, *classifier.input_shape], tf.float32)
     return traced(step, images, images, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.float32))

@@ -1,4 +1,4 @@
-"""Context of checks: the images that they look at, and what the attacks made of them."""
+"""Context of checks: a classifier, some of its images, and the attacks on them."""
 
 import dataclasses
 import functools
@@ -7,47 +7,52 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
+from tfharden.attacks import Attack
 from tfharden.classifiers import Classifier
 from tfharden.data.examples import Examples
 from tfharden.errors import InputError
 from tfharden.evaluation.attack_run import AttackRun
 from tfharden.evaluation.checks.ascent_trace import CROSSINGS, AscentTrace, trace_ascent
-from tfharden.evaluation.checks.images import CheckedImages
 from tfharden.evaluation.results import TwinResult
 from tfharden.losses import cross_entropy, difference_of_logits_ratio, margin
 from tfharden.threats import Threat
 
 # Images for the checks that run something of their own: a share of 2% is one of them.
 IMAGES = 64
-# So many images that differ from what is expected are luck: of 50 they are 4%, which would fail most checks.
+# Up to this number of unexpected images is chance: of 50 images they are 4%, which would fail most checks.
 LUCKY_IMAGES = 2
-# Losses that a sure softmax doesn't flatten.
+# Losses that a saturated softmax doesn't flatten.
 MARGINS = (margin, difference_of_logits_ratio)
 
 Status = Literal["pass", "warn", "fail"]
 
 
 class Verdict(NamedTuple):
-    """What a check says.
-
-    Attributes:
-        status: "pass", "warn" or "fail".
-        detail: one line with the number that was seen.
-    """
+    """Verdict of a check. `detail` is one line with the number that was seen."""
 
     status: Status
     detail: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CheckContext(CheckedImages):
-    """A classifier, a few images of its evaluation, and what its attacks made of all images and of these.
+class CheckContext:
+    """A classifier, some images of its evaluation, and the attacks on all of its images.
 
     Attributes:
+        classifier: what was evaluated.
+        x: images as it receives them, `[n, ...]`.
+        y: true labels, `[n]`.
+        threat: as the classifier meets it.
+        seed: of all random numbers.
         all_runs: the attacks on all images.
-        twin: how near the twin of a file comes to it, None for what is no file.
+        twin: agreement of a file's twin with the interpreter; None if the classifier is no file.
     """
 
+    classifier: Classifier
+    x: np.ndarray
+    y: np.ndarray
+    threat: Threat
+    seed: int = 0
     all_runs: Sequence[AttackRun] = ()
     twin: TwinResult | None = None
 
@@ -62,15 +67,7 @@ class CheckContext(CheckedImages):
         twin: TwinResult | None = None,
         seed: int = 0,
     ) -> Self:
-        """The context of an evaluation.
-
-        Args:
-            classifier: what was attacked.
-            runs: all attacks on it.
-            examples: images as the classifier receives them `[n, ...]` and true labels `[n]`, those of the runs.
-            threat: of the evaluation.
-            twin: how near the twin of a file comes to it.
-            seed: of whatever is random.
+        """The context of an evaluation. `examples` are those of the runs, as the classifier receives them.
 
         Raises:
             InputError: examples that aren't those of the runs.
@@ -81,6 +78,20 @@ class CheckContext(CheckedImages):
                 raise InputError(f"{run.name} was made of {len(run.result.success)} examples, not of these {len(y)}")
         x, y = np.asarray(x[:IMAGES], np.float32), np.asarray(y[:IMAGES])
         return cls(classifier, x, y, classifier.restrict_threat(threat), seed, runs, twin)
+
+    @property
+    def has_ball(self) -> bool:
+        """Whether there is a ball to search, in a norm that gradients can be followed in."""
+        return self.threat.epsilon > 0 and self.threat.norm in Attack.norms
+
+    def rng(self, *key: int) -> np.random.Generator:
+        """Random numbers of one check."""
+        return np.random.default_rng([self.seed % 2**32, *key])
+
+    @functools.cached_property
+    def logits(self) -> np.ndarray:
+        """Logits of the clean images, `[n, classes]`."""
+        return self.classifier.logits(self.x)
 
     @functools.cached_property
     def runs(self) -> list[AttackRun]:
@@ -94,7 +105,7 @@ class CheckContext(CheckedImages):
 
     @property
     def traces(self) -> dict[str, AscentTrace]:
-        """Ascents of both losses, as far as the strongest attack went whose steps are known; none without gradients."""
+        """Ascents of both losses, as long as those of the strongest attack of known steps; none without gradients."""
         return self._traces_and_fault[0]
 
     @property
@@ -107,10 +118,8 @@ class CheckContext(CheckedImages):
         if not (self.has_ball and self.classifier.differentiable):
             return {}, ""
         known = [run for run in self.runs if run.takes_many_steps and run.path_length]
-        crossings = CROSSINGS
-        if known:
-            strongest = min(known, key=lambda run: run.result.robust_accuracy)
-            crossings = (strongest.path_length or 0.0) / self.threat.epsilon
+        strongest = min(known, key=lambda run: run.result.robust_accuracy, default=None)
+        crossings = (strongest.path_length or 0.0) / self.threat.epsilon if strongest else CROSSINGS
         losses = {"cross entropy": cross_entropy, "margin": margin}
         try:
             return {name: trace_ascent(self, loss, crossings=crossings) for name, loss in losses.items()}, ""
@@ -124,6 +133,6 @@ def grade(value: float, most: float, fail: float) -> Status:
 
 
 def grade_images(count: int, total: int, most: float, fail: float) -> Status:
-    """The same for a share of images; what luck may do is no more than a warning."""
+    """The same for a share of images; what chance may cause is no more than a warning."""
     status = grade(count / max(total, 1), most, fail)
     return "warn" if status == "fail" and count <= LUCKY_IMAGES else status

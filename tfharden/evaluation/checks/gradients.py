@@ -1,4 +1,4 @@
-"""Checks that gradients lead anywhere."""
+"""Checks of gradients: of a file's twin, during the attacks, and at the images."""
 
 from tfharden.evaluation.checks.ascent_trace import trace_ascent
 from tfharden.evaluation.checks.context import MARGINS, CheckContext, Verdict, grade_images
@@ -7,14 +7,14 @@ from tfharden.losses import cross_entropy, margin
 
 # From this share on gradients are masked; single ones vanish where the probabilities of all other classes underflow.
 MASKED_SHARE = 0.02
-# Random starts and other images make up for a few images at which the softmax is sure, but not for most of them.
+# Random starts help at a few images with a saturated softmax, but not if most images are such.
 SATURATED_SHARE = 0.5
-# A twin has nearly all logits as the interpreter has them, and all classes but for a few near ties.
+# A sound twin has nearly all logits of the interpreter, and all classes except at a few near ties.
 EXACT_LOGITS, SAME_CLASSES = 0.999, 0.98
 
 
 def twin_of_file(context: CheckContext) -> Verdict | None:
-    """Gradients of a twin that answers otherwise than the file are those of another model."""
+    """The twin gives the same answers as its file. Otherwise its gradients are those of another model."""
     twin = context.twin
     if twin is None:
         return None
@@ -28,7 +28,7 @@ def twin_of_file(context: CheckContext) -> Verdict | None:
 
 
 def during_attacks(context: CheckContext) -> Verdict | None:
-    """A gradient that is zero or not finite leads nowhere (Pintor et al. 2022, arXiv:2106.09947)."""
+    """Attacks see few gradients that are zero or not finite (Pintor et al. 2022, arXiv:2106.09947)."""
     white = [run.result for run in context.all_runs if run.is_white_box]
     if not white:
         return None

@@ -1,4 +1,4 @@
-"""Checks by ascents of their own: they get no further than the attacks did, and as far as they should."""
+"""Checks by additional ascents, which find no more than the attacks did and have converged."""
 
 import itertools
 
@@ -13,18 +13,18 @@ from tfharden.losses import cross_entropy, margin
 MISSED_SHARE = 0.1
 # The last steps, and how much of its whole rise the loss may still gain there (Pintor et al. 2022).
 LAST_STEPS, LAST_RISE = 10, 0.05
-# Of the images: up to 8% still climb on honest models, over half where all steps together are no longer than epsilon.
+# Of the images: up to 8% still climb on sound models, over half where all steps together are no longer than epsilon.
 CLIMBING_SHARE, UNFINISHED_SHARE = 0.1, 0.25
-# An attack without limits leaves none; a classifier that only guesses is right on one in ten.
+# An unlimited attack leaves no image right. A classifier that guesses among ten classes is right on one in ten.
 UNBOUNDED_STEPS, UNBOUNDED_LEFT, GUESSED_SHARE = 50, 0.02, 0.1
 # Radii in units of epsilon, steps of each ascent, and the share of the images by which accuracy may rise.
 RADII, SHORT_STEPS, RISING_SHARE = (0.0, 0.25, 0.5, 1.0, 2.0), 10, 0.02
-# Of the examples; rounding to the lattice undoes single ones.
+# Shares of the examples. Rounding to the lattice undoes single ones.
 LOST_SHARE, MANY_LOST = 0.02, 0.1
 
 
 def lost_examples(context: CheckContext) -> Verdict | None:
-    """An attack that took examples for solved which the classifier gets right has stopped too early."""
+    """Attacks lose few examples to rounding. An attack that loses many has stopped too early."""
     if not context.all_runs:
         return None
     lost = max((run.result.lost for run in context.all_runs), key=np.mean)
@@ -34,7 +34,7 @@ def lost_examples(context: CheckContext) -> Verdict | None:
 
 
 def silent_success(context: CheckContext) -> Verdict | None:
-    """An attack that passes through an error and doesn't report it makes a model look robust (Pintor et al. 2022).
+    """Ascents find few errors on images that every attack missed (silent success, Pintor et al. 2022).
 
     arXiv:2106.09947.
     """
@@ -47,7 +47,7 @@ def silent_success(context: CheckContext) -> Verdict | None:
 
 
 def completeness(context: CheckContext) -> Verdict | None:
-    """On images that stay right, the best loss so far no longer rises (Pintor et al. 2022, arXiv:2106.09947)."""
+    """The best loss no longer rises at the end, on images that stay right (Pintor et al. 2022, arXiv:2106.09947)."""
     if not context.traces:
         return None
     trace = context.traces["cross entropy"]
@@ -61,7 +61,7 @@ def completeness(context: CheckContext) -> Verdict | None:
 
 
 def unbounded(context: CheckContext) -> Verdict | None:
-    """An attack that may change everything finds an error, if it sees gradients (Carlini et al. 2019).
+    """An attack without a limit on the perturbation finds an error on every image (Carlini et al. 2019).
 
     arXiv:1902.06705.
     """
@@ -69,7 +69,7 @@ def unbounded(context: CheckContext) -> Verdict | None:
         return None
     low, high = (np.full_like(context.x[:1], bound) for bound in context.threat.bounds)
     box = float(context.threat.distance(high, low)[0]) / context.threat.epsilon
-    # From a random point of the whole box it would start on noise, which no model gets right.
+    # A random point of the whole box is noise, which no model gets right, so the ascent starts at the image.
     trace = trace_ascent(context, margin, steps=UNBOUNDED_STEPS, radius=box, at_random=False)
     count, total = int((~trace.succeeded).sum()), len(trace.succeeded)
     detail = f"{count} of {total} images stand {UNBOUNDED_STEPS} steps in a ball as large as the box"
@@ -77,7 +77,7 @@ def unbounded(context: CheckContext) -> Verdict | None:
 
 
 def monotony(context: CheckContext) -> Verdict | None:
-    """A larger ball holds the smaller one, so accuracy doesn't rise with its radius."""
+    """Accuracy doesn't rise with the radius, since a larger ball contains the smaller one."""
     if not context.traces:
         return None
     traces = (

@@ -14,18 +14,17 @@ TIED_SHARE = 0.05
 FORWARD_PASSES = 5
 # Distance between logits of length 1 beyond which they are random, not rounded (AutoAttack's limit).
 RANDOM_DISTANCE = 1e-4
-# Change relative to the largest logit beyond which batches are treated otherwise than images; rounding gives 1e-6.
+# Change relative to the largest logit beyond which an answer depends on its batch; rounding gives 1e-6.
 BATCH_CHANGE = 1e-3
-# Images that come alone, each in a batch of its own.
+# Images that are classified one at a time.
 IMAGES_ALONE = 16
-# Points within a tenth of the ball. An honest margin changes there by a tenth of what an attack does to it; one that
-# changes by as much as it is worth says nothing about its surroundings.
+# Random points within a tenth of the ball. A margin that changes there by its own size gives attacks no direction.
 NEARBY_POINTS, NEARBY_RADIUS = 20, 0.1
 UNSTABLE_CHANGE, ERRATIC_CHANGE = 0.25, 0.5
 
 
 def scores(context: CheckContext) -> Verdict:
-    """Attacks on probabilities stall where these saturate; NaN is no answer; of equal logits the first wins."""
+    """Scores are finite logits without ties. Attacks on probabilities stall where these saturate."""
     classifier, logits = context.classifier, context.logits
     detail = f"attacks see {classifier.scores}"
     finite = np.isfinite(logits).all(axis=-1)
@@ -40,7 +39,7 @@ def scores(context: CheckContext) -> Verdict:
 
 
 def randomness(context: CheckContext) -> Verdict:
-    """Gradients of one draw don't mislead the next one (Athalye et al. 2018, arXiv:1802.00420); averages (EoT) do."""
+    """Logits are the same in every pass, or attacks average over them (EoT, Athalye et al. 2018, arXiv:1802.00420)."""
     first = _unit(context.logits)
     again = [_unit(context.classifier.logits(context.x)) for _ in range(FORWARD_PASSES - 1)]
     apart = max(float(np.linalg.norm(other - first, axis=-1).max()) for other in again)
@@ -51,7 +50,7 @@ def randomness(context: CheckContext) -> Verdict:
 
 
 def inference_mode(context: CheckContext) -> Verdict:
-    """In inference an image doesn't see its batch, and an attack of radius 0 leaves clean accuracy as it is."""
+    """Logits don't depend on the rest of the batch, and an attack of radius 0 leaves clean accuracy unchanged."""
     classifier, alone = context.classifier, slice(0, IMAGES_ALONE)
     single = np.concatenate([classifier.logits(image[None]) for image in context.x[alone]])
     change = float(np.max(np.abs(single - context.logits[alone]))) / max(float(np.abs(context.logits).max()), 1e-12)

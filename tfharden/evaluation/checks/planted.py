@@ -1,4 +1,4 @@
-"""Planted examples, an active test of the attack: in a changed classifier an adversarial example is sure to exist."""
+"""Planted adversarial examples: an active test of the attack on a changed classifier in which they exist."""
 
 import math
 from typing import cast
@@ -12,19 +12,19 @@ from tfharden.evaluation.checks.context import CheckContext, Verdict, grade_imag
 from tfharden.threats import Threat
 
 PLANTED_IMAGES, FEWEST_IMAGES = 32, 8
-# Random changes that look for a place to plant, and how much of its rise may be missing: PGD gets higher by 8% to 40%,
-# 100 changes without a search never come near.
+# Queries of the random search, and the share of its rise that an attack may miss. PGD gets 8% to 40% higher than the
+# search, and 100 random changes without a search do not reach it.
 SEARCH_QUERIES, MISSING_RISE = 100, 0.1
-# Of the planted examples; an honest attack finds all but a few, one without useful gradients none.
+# Of the planted examples. A sound attack finds nearly all, an attack without useful gradients none.
 OVERLOOKED_SHARE, MISSED_SHARE = 0.05, 0.2
 # Values of all differences between images that are held at a time.
 BLOCK_VALUES = 2**22
 
 
 class Planted(Classifier):
-    """A classifier behind which each image has a linear readout of its own: class 1 where that is positive, else 0.
+    """A classifier followed by a linear readout for each image: class 1 where the readout is positive, else 0.
 
-    g = u_i f(x) - t_i with the i of the nearest image; the logits are (-g, g, -10), three so that DLR takes them.
+    g = u_i f(x) - t_i, where i is the nearest image. The logits are (-g, g, -10): DLR needs three.
 
     Args:
         classifier: f.
@@ -55,7 +55,7 @@ class Planted(Classifier):
         return self.classifier.restrict_threat(threat)
 
     def _distances(self, images: tf.Tensor) -> tf.Tensor:
-        """Of each image of its own from each of these, `[n, batch]`; blocks keep the differences out of the memory."""
+        """Distances `[n, batch]` of the images with a readout from a batch, in blocks to save memory."""
         batch, rank = tf.shape(images)[0], len(self.input_shape)
         size = max(1, BLOCK_VALUES // (PLANTED_IMAGES * math.prod(self.input_shape)))
         distances = [
@@ -71,11 +71,11 @@ class Planted(Classifier):
 
 
 def planted(context: CheckContext) -> Verdict | None:
-    """The attack finds what is sure to be there (Zimmermann et al. 2022, arXiv:2206.13991).
+    """The attack finds the planted examples (Zimmermann et al. 2022, arXiv:2206.13991).
 
-    Their readout is fitted to features, this one is a random direction of the logits, so that it needs nothing but
-    these; the place is the best of a random search without gradients, and the readout is positive from a little below
-    it. Gradients pass through the whole classifier.
+    Their readout is fitted to features. This one is a random direction of the logits, so that it needs nothing else.
+    The planted example is the best of a random search without gradients, and the threshold is a little below its
+    readout.
     """
     if not context.traces:
         return None
@@ -91,11 +91,11 @@ def planted(context: CheckContext) -> Verdict | None:
 
 
 def plant(context: CheckContext) -> tuple[Planted, np.ndarray]:
-    """The classifier with something planted near its images, and the images for which that was possible."""
+    """The classifier with examples planted near its images, and the images for which that was possible."""
     x, rng = context.x[:PLANTED_IMAGES], context.rng(2)
     spread = np.maximum(context.logits.std(axis=0), 1e-12)
     readouts = rng.standard_normal((len(x), context.logits.shape[1]))
-    # A shift of all logits changes nothing of what a model says.
+    # A shift of all logits does not change an answer.
     readouts = (readouts - readouts.mean(axis=-1, keepdims=True)) / spread
 
     before = np.sum(readouts * context.logits[: len(x)], axis=-1)
@@ -105,7 +105,7 @@ def plant(context: CheckContext) -> tuple[Planted, np.ndarray]:
     scale = np.where(possible, rise, 1.0)
     thresholds = (before + (1 - MISSING_RISE) * rise) / scale
     model = Planted(context.classifier, context.threat, x, readouts / scale[:, None], np.nan_to_num(thresholds))
-    # Sure is what the changed classifier itself says: of near duplicates one has the readout of the other.
+    # The changed classifier has to confirm it: near duplicates may get the readout of each other.
     sure = possible & (model.predict(x) == 0) & (model.predict(places) == 1)
     return model, x[sure]
 
@@ -113,15 +113,14 @@ def plant(context: CheckContext) -> tuple[Planted, np.ndarray]:
 def _search(
     context: CheckContext, x: np.ndarray, readouts: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images in the ball with the highest readouts that random changes of fewer and fewer values come to."""
+    """Images in the ball with high readouts, by a random search that redraws fewer and fewer values."""
     threat, direction = context.threat, rng.standard_normal(x.shape, np.float32)
     best, highest = x, np.full(len(x), -np.inf)
     for query in range(SEARCH_QUERIES):
         redrawn = rng.random(x.shape) < 0.5 * (1 - query / SEARCH_QUERIES)
         tried = np.where(redrawn, rng.standard_normal(x.shape, np.float32), direction)
-        images = np.asarray(
-            threat.round_to_lattice_in_ball(threat.project(threat.step(x, tried, threat.epsilon), x), x)
-        )
+        moved = threat.project(threat.step(x, tried, threat.epsilon), x)
+        images = np.asarray(threat.round_to_lattice_in_ball(moved, x))
         value = np.sum(readouts * context.classifier.logits(images), axis=-1)
         higher = value > highest
         highest = np.where(higher, value, highest)
@@ -131,7 +130,7 @@ def _search(
 
 
 def _as_used(context: CheckContext) -> GradientAttack:
-    """The strongest ascent of the evaluation, or else PGD."""
+    """The strongest gradient attack of the evaluation, or else PGD."""
     ascents = [run for run in context.runs if run.takes_many_steps and isinstance(run.attack, GradientAttack)]
     if not ascents:
         return PGD(context.threat)

@@ -8,17 +8,17 @@ from tfharden.attacks import Noise
 from tfharden.evaluation.checks.context import MARGINS, CheckContext, Status, Verdict, grade_images
 from tfharden.losses import cross_entropy
 
-# Share of the examples that a black box may find beyond the white box, with a warning and at all. On an honest model it
-# finds more where one loss alone was climbed: then the white box was weak, and its number is not to be trusted.
+# Shares of the examples that only the black box finds: a warning from the first on, a failure from the second on. It
+# finds more on sound models too if the white box maximised a single loss. Then the white box was too weak.
 BEYOND_WHITE_BOX, MASKED_SHARE = 0.01, 0.02
-# Points between the losses: up to 8 on small honest models, 45 where a softmax is saturated.
+# Points between the losses: up to 8 on small sound models, 45 where a softmax is saturated.
 LOSSES_DIFFER, LOSSES_CONTRADICT = 0.02, 0.15
-# Random changes, and the share of the images that they have no business to find.
+# Random changes, and the share of the images on which they must not find an error.
 NOISE_DRAWS, NOISE_FINDS = 100, 0.02
 
 
 def one_step(context: CheckContext) -> Verdict | None:
-    """Iterated attacks beat single steps (Carlini et al. 2019, arXiv:1902.06705)."""
+    """Iterated attacks are at least as strong as single steps (Carlini et al. 2019, arXiv:1902.06705)."""
     one = [run.result for run in context.all_runs if run.takes_one_step]
     many = [run.result for run in context.all_runs if run.takes_many_steps]
     if not (one and many):
@@ -30,24 +30,22 @@ def one_step(context: CheckContext) -> Verdict | None:
 
 
 def black_box(context: CheckContext) -> Verdict | None:
-    """White-box attacks beat black-box attacks on each example (Athalye et al. 2018, arXiv:1802.00420)."""
+    """Black-box attacks find no errors that white-box attacks miss (Athalye et al. 2018, arXiv:1802.00420)."""
     return _weaker(context, "black box", ("score", "decision"))
 
 
 def transfer(context: CheckContext) -> Verdict | None:
-    """White-box attacks beat transfer on each example (Athalye et al. 2018, arXiv:1802.00420)."""
+    """Transfer finds no errors that white-box attacks miss (Athalye et al. 2018, arXiv:1802.00420)."""
     return _weaker(context, "transfer", ("transfer",))
 
 
 def losses(context: CheckContext) -> Verdict | None:
     """Cross entropy and the margin rank images alike, unless one of them is flat (Croce and Hein 2020).
 
-    arXiv:2003.01690. The ranking is that of the attacks if they climbed both, else that of the check's own ascents.
+    arXiv:2003.01690. The ranking is that of the attacks if they maximised both, else that of the check's own ascents.
     """
     runs = [run for run in context.all_runs if run.takes_many_steps]
-    groups = [
-        [~run.result.success for run in runs if run.loss in kinds] for kinds in ((cross_entropy,), MARGINS)
-    ]  # fmt: skip
+    groups = [[~run.result.success for run in runs if run.loss in kinds] for kinds in ((cross_entropy,), MARGINS)]
     whose = "attacks"
     if not all(groups):
         if not context.traces:
@@ -60,7 +58,7 @@ def losses(context: CheckContext) -> Verdict | None:
 
 
 def noise(context: CheckContext) -> Verdict | None:
-    """An attack finds what needs no search (Carlini et al. 2019, arXiv:1902.06705)."""
+    """Random noise finds no errors that the attacks missed (Carlini et al. 2019, arXiv:1902.06705)."""
     if not (context.runs and context.has_ball and context.missed.any()):
         return None
     left, total = np.flatnonzero(context.missed), len(context.y)
@@ -71,11 +69,11 @@ def noise(context: CheckContext) -> Verdict | None:
 
 
 def _weaker(context: CheckContext, name: str, access: Sequence[str]) -> Verdict | None:
-    """Compares, example by example, attacks of these kinds of access with those that see the model."""
+    """Compares, example by example, attacks of these kinds of access with white-box attacks."""
     others = [run.result for run in context.all_runs if run.attack.access in access]
     if not (others and any(run.takes_many_steps for run in context.all_runs)):
         return None
-    # One step is white-box too: what it finds, the white box has found.
+    # Attacks of one step are white-box attacks too.
     white = [run.result for run in context.all_runs if run.is_white_box]
     seen, unseen = (np.logical_or.reduce([result.success for result in group]) for group in (white, others))
     count, total = int(np.sum(unseen & ~seen)), len(seen)

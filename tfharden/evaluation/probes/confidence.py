@@ -1,4 +1,4 @@
-"""Confidence of a model where it is right and where it is wrong, on clean and on adversarial images."""
+"""Confidence of right and of wrong answers, on clean and on adversarial images."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ BINS, STEPS = 10, 20
 
 
 def look(context: ProbeContext) -> ProbeFinding:
-    """How many answers have how much probability, on clean images and on those of the highest loss that PGD finds."""
+    """Numbers of answers by probability, on clean images and on those of the highest loss that PGD finds."""
     attack = PGD(context.threat, steps=STEPS, seed=context.seed)
     clean, adversarial = answer_confidences(context.classifier, *context.examples, attack)
     edges = np.linspace(0, 1, BINS + 1)
@@ -29,11 +29,7 @@ def look(context: ProbeContext) -> ProbeFinding:
 
 
 def check(threat: Threat) -> None:
-    """Refuses a norm in which gradients can't be followed.
-
-    Raises:
-        InputError: it is one.
-    """
+    """Refuses, by an `InputError`, a norm in which gradients can't be followed."""
     PGD(threat)
 
 

@@ -1,4 +1,4 @@
-"""Accuracy against epsilon: the radius at which a model falls."""
+"""Robust accuracy against epsilon."""
 
 from tfharden.attacks import PGD, MarginPGD
 from tfharden.errors import InputError
@@ -7,13 +7,13 @@ from tfharden.evaluation.results import CurveResult
 from tfharden.evaluation.statistics import share_interval
 from tfharden.threats import Threat
 
-# Radii, as shares of epsilon: beyond it too, where an honest model goes on falling.
+# Radii as shares of epsilon. Beyond epsilon the accuracy of a sound model keeps falling.
 EPSILON_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 STEPS = 20
 
 
 def look(context: ProbeContext) -> ProbeFinding:
-    """Robust accuracy at several radii: what PGD leaves, up the cross entropy and up the margin."""
+    """Robust accuracy at several radii under PGD on the cross entropy and PGD on the margin together."""
     threats = [context.threat.scaled(share) for share in EPSILON_SHARES]
     survived = []
     for done, threat in enumerate(threats, start=1):
@@ -33,11 +33,7 @@ def look(context: ProbeContext) -> ProbeFinding:
 
 
 def check(threat: Threat) -> None:
-    """Refuses a threat without room.
-
-    Raises:
-        InputError: epsilon is 0, or gradients can't be followed in the norm.
-    """
+    """Refuses, by an `InputError`, an epsilon of 0 and norms in which gradients can't be followed."""
     if threat.epsilon <= 0:
         raise InputError("epsilon 0 leaves nothing to draw a curve of: give a positive one")
     PGD(threat)

@@ -1,7 +1,7 @@
 """Effect of a perturbation on a linear classifier, and its growth with the size of the image, in closed form.
 
-A perturbation that changes every value by epsilon, however little that is, moves w x by epsilon |w|_1: a sum over all
-values, while random noise of the same size moves it by epsilon |w|_2 only (Goodfellow et al. 2015, arXiv:1412.6572).
+A perturbation that changes every value by epsilon moves w x by epsilon |w|_1, a sum over all values. Random noise of
+the same size moves it by epsilon |w|_2 only (Goodfellow et al. 2015, arXiv:1412.6572).
 """
 
 import dataclasses
@@ -18,11 +18,7 @@ RIDGE = 0.01
 
 
 def dual_order(norm: str) -> float:
-    """The q of the norm that is dual to `norm`: 1 for Linf, 2 for L2, infinity for L1.
-
-    Raises:
-        InputError: something that has none, such as L0.
-    """
+    """The q of the norm that is dual to `norm`: 1 for Linf, 2 for L2, infinity for L1. `InputError` for others."""
     order = NORMS[norm.lower()].dual_order if norm.lower() in NORMS else math.nan
     if math.isnan(order):
         raise InputError(f"{norm} has no dual norm: give Linf, L2 or L1")
@@ -30,9 +26,7 @@ def dual_order(norm: str) -> float:
 
 
 def linear_margin_drop(weights: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
-    """How far the best perturbation pushes z_y - z_k of a linear classifier down: epsilon |w_y - w_k|_dual.
-
-    The box is left out of account.
+    """Largest decrease of z_y - z_k of a linear classifier: epsilon |w_y - w_k|_dual, without regard to the box.
 
     Args:
         weights: of a linear classifier, `[values, classes]`.

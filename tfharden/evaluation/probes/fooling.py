@@ -1,7 +1,7 @@
-"""Fooling images: noise that a classifier is sure to recognise (Nguyen et al. 2015, arXiv:1412.1897).
+"""Fooling images: noise that a classifier recognises with high confidence (Nguyen et al. 2015, arXiv:1412.1897).
 
-They are near no image and have no threat but the box of valid inputs: what they show is that confidence says nothing
-about whether an image is one of the classes at all.
+They are near no image, and their only constraint is the box of valid inputs. They show that high confidence does not
+mean that an image belongs to one of the classes.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ from tfharden.threats import Linf, Threat
 
 Progress = Callable[[float], None]
 
-# Steps of one call of the compiled ascent; between two calls the classes that are done are dropped.
+# Steps of one call of the compiled ascent. Between calls the classes that are done are dropped.
 STEPS_PER_CALL = 10
-# Offspring of one generation: the fewer, the more generations in a budget.
+# Offspring of one generation. Fewer offspring allow more generations within a budget.
 OFFSPRING = 128
-# Work goes on until this share of what lacks to certainty is passed too, lest rounding undo a success.
+# The search aims above the confidence, by this share of the distance to 1, so that rounding does not undo a success.
 CONFIDENCE_MARGIN = 1e-3
 # Share of the values that a mutation changes, and its standard deviation as a share of the range.
 MUTATION_RATE, MUTATION_STRENGTH = 0.1, 0.3
@@ -58,12 +58,12 @@ class FoolingImages:
 
     @property
     def success(self) -> np.ndarray:
-        """Whether the classifier is as sure as was asked, `[n]`."""
+        """Whether the confidence was reached, `[n]`."""
         return self.confidence >= self.wanted
 
     @property
     def summary(self) -> FoolingResult:
-        """What report.json holds of it: all but the images."""
+        """The record for report.json: everything but the images."""
         return FoolingResult(
             wanted=self.wanted,
             success_rate=float(self.success.mean()),
@@ -75,7 +75,7 @@ class FoolingImages:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """The entries of report.json."""
         return self.summary.to_json()
 
 
@@ -90,7 +90,7 @@ def fool_by_gradient(
     seed: int = 0,
     progress: Progress = lambda share: None,
 ) -> FoolingImages:
-    """Ascent of log softmax(z)_target from uniform noise, by signs of the gradient, until the classifier is sure.
+    """Ascent of log softmax(z)_target from uniform noise, by signs of the gradient, up to a given confidence.
 
     Args:
         classifier: one with gradients.
@@ -143,8 +143,8 @@ def fool_by_evolution(
 ) -> FoolingImages:
     """Evolution of pixels from uniform noise, one champion a class, without gradients.
 
-    Each offspring is a mutated champion of a class that the classifier isn't sure of yet, and takes the place of the
-    champion of any class in which it scores no less (MAP-Elites, Mouret and Clune 2015, arXiv:1504.04909).
+    Each offspring is a mutated champion of a class that has not reached the confidence yet. It replaces the champion of
+    every class in which it scores no less (MAP-Elites, Mouret and Clune 2015, arXiv:1504.04909).
 
     Args:
         classifier: any, a .tflite too.
@@ -231,6 +231,6 @@ def _compiled(classifier: Classifier, rule: SteepestAscent) -> Callable[..., Any
 def _judged(
     classifier: Classifier, images: np.ndarray, targets: np.ndarray, wanted: float, *, queries: int, gradients: int
 ) -> FoolingImages:
-    """The images with what the classifier itself makes of them."""
+    """The images with the classifier's own probabilities."""
     confidence = probabilities(classifier, images)[np.arange(len(targets)), targets]
     return FoolingImages(images, targets, confidence, wanted, queries, gradients)

@@ -1,7 +1,6 @@
-"""Linearity of a classifier about its images: the explanation of adversarial examples, made measurable.
+"""Linearity of a classifier around its images.
 
-Where a classifier is linear, many small changes add up (Goodfellow et al. 2015, arXiv:1412.6572; `dimension` has the
-numbers).
+Where a classifier is linear, many small changes add up (Goodfellow et al. 2015, arXiv:1412.6572; see `dimension`).
 """
 
 import dataclasses
@@ -57,12 +56,12 @@ class Linearity:
 
     @property
     def deviation(self) -> float:
-        """Mean gamma relative to the mean rise: how much of what the loss does is not linear; 0 is linear."""
+        """Mean gamma relative to the mean rise: the part of the loss that is not linear. 0 is linear."""
         return float(self.gamma.mean() / max(np.abs(self.rise).mean(), np.finfo(np.float32).tiny))
 
     @property
     def summary(self) -> LinearityResult:
-        """What report.json holds of it."""
+        """The record for report.json."""
         return LinearityResult(
             reach=REACH,
             offsets=self.offsets,
@@ -78,7 +77,7 @@ class Linearity:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """The entries of report.json."""
         return self.summary.to_json()
 
 
@@ -91,11 +90,10 @@ def linearity(
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Linearity:
-    """Looks at the classifier along x + t s, s the steepest direction of J at x, and for the bend of J in the ball.
+    """Measures the classifier along x + t s, where s is the steepest direction of J at x, and gamma within the ball.
 
-    The line is not cut at the box, for it is the classifier that is looked at and not what a device can receive: beyond
-    the box its values are no images. Rise and gamma are, as an adversary is, within the box. The bend is that of the
-    local linearity measure (Qin et al. 2019, arXiv:1907.02610), by 10 steps of projected ascent from a random point.
+    The line is not cut at the box: beyond the box its values are no images. Rise and gamma are within the box. Gamma is
+    the local linearity measure (Qin et al. 2019, arXiv:1907.02610). It is found by projected ascent from random points.
 
     Args:
         classifier: one with gradients.
@@ -112,7 +110,7 @@ def linearity(
     classifier.require_gradients()
     x = check_images(examples[0], classifier.input_shape, threat.bounds)
     y = check_labels(examples[1], len(x), classifier.num_classes)
-    # Between the points of a lattice too: it is the function that is measured.
+    # The function is measured between the points of a lattice too.
     threat = threat.restrict(threat.bounds, None)
     key = "linearity", threat.with_epsilon(0.0), loss
     measure = classifier.compiled(key, lambda: _compiled(classifier, threat, loss))
@@ -145,28 +143,23 @@ def linearity(
 
 def look(context: ProbeContext) -> ProbeFinding:
     """The linearity of the cross entropy."""
-    found = linearity(
-        context.classifier, context.examples, context.threat, seed=context.seed, progress=context.progress
-    )
+    classifier, examples, threat = context.classifier, context.examples, context.threat
+    found = linearity(classifier, examples, threat, seed=context.seed, progress=context.progress)
     return ProbeFinding(found.summary)
 
 
 def check_ball(threat: Threat) -> None:
-    """Refuses a ball without straight lines in it.
-
-    Raises:
-        InputError: an epsilon of 0, or L0.
-    """
+    """Refuses, by an `InputError`, an epsilon of 0 and L0."""
     dual_order(threat.norm)
     if threat.epsilon <= 0:
         raise InputError("a ball of epsilon 0 has no lines in it: linearity needs a larger epsilon")
 
 
 def r_squared(offsets: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """1 - (what straight lines in `offsets [points]` leave) / (variance), of `logits [points, n, classes]`, `[n]`.
+    """R^2 of straight lines in `offsets [points]` fitted to `logits [points, n, classes]`, `[n]`.
 
-    All logits of an image are taken together, so that one which hardly moves doesn't count as one that does; 1 where
-    none moves at all.
+    All logits of an image are taken together, so that those which hardly change have little weight. Constant logits
+    have 1.
     """
     t = (offsets - offsets.mean()).astype(np.float64)
     centred = logits.astype(np.float64) - logits.mean(axis=0)
@@ -181,7 +174,7 @@ def _rule(threat: Threat) -> SteepestAscent:
 
 
 def _compiled(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """From images, labels, a seed and numbers to the steepest direction, the rise along it and gamma."""
+    """A function from images, labels, a seed and the rule's numbers to the steepest direction, the rise and gamma."""
     low, high = threat.bounds
     roomy = threat.restrict((2 * low - high, 2 * high - low), None)
 
@@ -204,8 +197,8 @@ def _compiled(classifier: Classifier, threat: Threat, loss: Loss) -> Callable[..
             bends = tf.abs(loss_of(images) - straight)
             return bends, tf.zeros_like(bends, tf.bool)
 
-        # Where nothing has changed the bend is 0 and has no slope, so the ascent begins elsewhere: what would leave the
-        # box goes the other way.
+        # At the image itself the bend is 0 and has no slope, so the ascent starts at a random point. Values that would
+        # leave the box are mirrored at the image.
         start = roomy.with_epsilon(bounded.epsilon).random_start(x, seed)
         start = bounded.project(tf.where(start == tf.clip_by_value(start, low, high), start, 2 * x - start), x)
         last, _, best, _ = ascend(bend, start, bounded.projector(x), rule, STEPS, best=BestIterate.empty(start))

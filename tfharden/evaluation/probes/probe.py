@@ -1,4 +1,4 @@
-"""Protocol of probes: what is looked at beside accuracy under attack."""
+"""Protocol of probes: measurements beside accuracy under attack."""
 
 import dataclasses
 import time
@@ -15,15 +15,7 @@ from tfharden.threats import Threat
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ProbeContext:
-    """What a probe looks at.
-
-    Attributes:
-        classifier: the model.
-        examples: images and labels.
-        threat: ball and box.
-        seed: of whatever is random.
-        progress: is told the share that is done.
-    """
+    """A model, and the examples and the threat that a probe measures it on. `progress` is told the share done."""
 
     classifier: Classifier
     examples: Examples
@@ -34,12 +26,7 @@ class ProbeContext:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ProbeFinding:
-    """What a probe found.
-
-    Attributes:
-        result: for report.json, with a field `seconds` that is filled in after the run.
-        images: for the page, if the probe makes any.
-    """
+    """A probe's result for report.json, whose `seconds` are filled in after the run, and images for the page if any."""
 
     result: Record
     images: FoolingImages | None = None
@@ -50,10 +37,10 @@ class Probe:
     """A probe.
 
     Attributes:
-        look: from a context to what is found.
-        check: refuses, by an `InputError`, a threat that leaves nothing to look at.
-        num_examples: images that it looks at, at most.
-        needs_gradients: whether it can look at differentiable classifiers only.
+        look: the measurement.
+        check: refuses, by an `InputError`, a threat that the measurement is not defined for.
+        num_examples: largest number of images that are used.
+        needs_gradients: whether the classifier has to be differentiable.
     """
 
     look: Callable[[ProbeContext], ProbeFinding]
@@ -62,11 +49,11 @@ class Probe:
     needs_gradients: bool = True
 
     def applies(self, classifier: Classifier) -> bool:
-        """Whether the probe gets of the classifier what it needs."""
+        """Whether the classifier gives what the probe needs."""
         return classifier.differentiable or not self.needs_gradients
 
     def run(self, context: ProbeContext) -> ProbeFinding:
-        """What is found on some of the examples, drawn by the seed, with the wall time."""
+        """The finding on some of the examples, drawn by the seed, with the wall time."""
         began = time.perf_counter()
         count = min(self.num_examples, len(context.examples[1]))
         some = data.take(context.examples, count, context.seed)

@@ -1,4 +1,4 @@
-"""Cost of robustness: accuracy against size or time, with the models that none beats in both."""
+"""Cost of robustness: accuracy against size or time, with the Pareto front."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +21,7 @@ LABEL_ROWS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a model costs.
-
-    Attributes:
-        name: in one word.
-        label: of the axis.
-        of: the cost of a model; models for which it isn't known are left out.
-    """
+    """A cost of models, with the label of its axis. Models for which `of` is 0 are left out."""
 
     name: str
     label: str
@@ -41,7 +35,7 @@ TIME = Cost(
 
 
 def front(cost: Cost, models: Sequence[ModelResult]) -> set[str | None]:
-    """Names of the models on the Pareto front: no other costs as little and stands as firm, and less or firmer."""
+    """Names of the models on the Pareto front: no other is as good in cost and accuracy and better in one of them."""
     points = [(cost.of(model), model.worst_case.robust_accuracy) for model in models]
     return {
         model.name
@@ -54,10 +48,7 @@ def front(cost: Cost, models: Sequence[ModelResult]) -> set[str | None]:
 def accuracy_against(cost: Cost, models: Sequence[ModelResult]) -> str:
     """SVG of every model's clean (hollow) and worst-case (filled) accuracy over what it costs, with the Pareto front.
 
-    Args:
-        cost: what is paid.
-        models: as `for_display` gives them. Models of about the same cost are set side by side, as far apart as it
-            takes to tell them apart.
+    Models are as `for_display` gives them. Those of about the same cost are drawn side by side.
     """
     sizes = [cost.of(model) for model in models]
     figure, axes = _cost_axes(min(sizes), max(sizes), cost.label)
@@ -68,7 +59,7 @@ def accuracy_against(cost: Cost, models: Sequence[ModelResult]) -> str:
     strips: list[Bbox] = []
     best = [index for index in np.argsort(sizes, kind="stable") if models[index].name in front(cost, models)]
     worst_of = [100 * models[index].worst_case.robust_accuracy for index in best]
-    # Between two models of the front, the cheaper one is what can be had.
+    # At a cost between two models of the front, the cheaper one can be had.
     axes.step(
         [shown[index] for index in best], worst_of, where="post", color=COLOURS["worst"], linewidth=1.2, linestyle=":"
     )
@@ -105,7 +96,7 @@ def _cost_axes(smallest: float, largest: float, label: str) -> tuple[Figure, Axe
 
 
 def _label_strips(axes: Axes, names: Sequence[str], strips: Sequence[Bbox], anchors: np.ndarray) -> None:
-    """Writes each name beside its strip near its anchor's height, or above or below it: where it hides least."""
+    """Writes each name beside its strip near its anchor's height, or above or below it, where it overlaps least."""
     renderer = FigureCanvasAgg(axes.figure).get_renderer()
     inside, taken, inverse = axes.get_window_extent(renderer), list(strips), axes.transData.inverted()
     frame = Bbox.from_extents(inside.x0, inside.y0, WIDTH, inside.y1)

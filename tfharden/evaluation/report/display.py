@@ -1,4 +1,4 @@
-"""Text that is safe to show, and what page and terminal both say of an evaluation."""
+"""Text that is safe to show, and phrases that page and terminal share."""
 
 import dataclasses
 import pathlib
@@ -10,11 +10,9 @@ import numpy as np
 from tfharden.evaluation.formats import count
 from tfharden.evaluation.results import AttackSummary, CheckResult, EvaluationResult, Record
 
-TRANSFERRED = "† by transfer: examples made on another model, tried on this one"
-
 
 def for_display(result: EvaluationResult) -> EvaluationResult:
-    """A copy that is safe to show, in which each model has a name of its own: its path, if need be."""
+    """A copy that is safe to show, in which models have different names: their paths, if need be."""
     safe = printable(result)
     names = [model.name or pathlib.PurePath(model.path).name for model in safe.models]
     models = [
@@ -25,7 +23,7 @@ def for_display(result: EvaluationResult) -> EvaluationResult:
 
 
 def printable(value: Any) -> Any:  # noqa: ANN401
-    """A copy without what could steer a terminal or turn the text around: escapes, direction marks, half characters."""
+    """A copy without characters that control a terminal or the direction of text: escapes, marks, half characters."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in value)
     if isinstance(value, Mapping):
@@ -44,15 +42,16 @@ def setting(result: EvaluationResult) -> str:
 
 
 def checks(result: EvaluationResult) -> list[tuple[str, CheckResult]]:
-    """Every check, with the name of the model that it is of."""
+    """Every check, with the name of its model."""
     return [(str(model.name), check) for model in result.models for check in model.checks]
 
 
 def transfer_mark(attack: AttackSummary) -> str:
-    """A dagger behind what was not found on the model itself."""
+    """A dagger for results that were not found on the model itself."""
     return "†" if attack.access == "transfer" else ""
 
 
-def any_transferred(result: EvaluationResult) -> bool:
-    """Whether anything has that mark."""
-    return any(transfer_mark(attack) for model in result.models for attack in model.attacks)
+def transfer_legend(result: EvaluationResult) -> str:
+    """The meaning of that mark; empty if nothing has it."""
+    is_marked = any(transfer_mark(attack) for model in result.models for attack in model.attacks)
+    return "† by transfer: examples made on another model, tried on this one" if is_marked else ""

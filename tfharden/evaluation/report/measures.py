@@ -1,11 +1,10 @@
-"""Evaluation as rows of numbers: report.csv."""
+"""Measures of an evaluation: accuracies of each model, and their rows in report.csv."""
 
 import csv
 import io
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from tfharden.evaluation.results import EvaluationResult
+from tfharden.evaluation.results import AttackSummary, EvaluationResult, ModelResult
 
 COLUMNS = (
     *("data", "num_examples", "norm", "epsilon", "seed"),
@@ -18,20 +17,23 @@ share of all examples that stay right, [`low`, `high`] its 95% interval. What do
 repeat in every row, so that the rows of several reports can be joined."""
 
 
-def measures(result: EvaluationResult) -> Iterator[dict[str, Any]]:
-    """Rows of report.csv."""
-    run = {"data": result.data.name, "num_examples": result.data.num_examples, "seed": result.seed}
-    run |= {"norm": result.threat.norm, "epsilon": result.threat.epsilon}
-    for model in result.models:
-        shared = run | {"model": model.name}
-        shared |= {name: getattr(model, name) for name in ("path", "format", "sha256", "bytes", "parameters")}
-        yield shared | _measure("clean", model.clean_accuracy, model.clean_interval)
-        for attack in model.attacks:
-            costs = {name: getattr(attack, name) for name in ("success_rate", "queries_mean", "gradients_mean")}
-            costs |= {"seconds": attack.seconds, "minimum_median": attack.to_json().get("minimum_median")}
-            measure = _measure("attack", attack.robust_accuracy, attack.interval)
-            yield shared | measure | {"attack": attack.name, "access": attack.access} | costs
-        yield shared | _measure("worst_case", model.worst_case.robust_accuracy, model.worst_case.interval)
+class Measure(NamedTuple):
+    """One accuracy of a model, a share of all images, with its 95% interval. `attack` is None for the other kinds."""
+
+    kind: Literal["clean", "attack", "worst_case"]
+    name: str
+    accuracy: float
+    interval: tuple[float, float]
+    attack: AttackSummary | None = None
+
+
+def measures(model: ModelResult) -> list[Measure]:
+    """Clean accuracy, accuracy under each attack, and the worst case."""
+    return [
+        Measure("clean", "clean", model.clean_accuracy, model.clean_interval),
+        *(Measure("attack", found.name, found.robust_accuracy, found.interval, found) for found in model.attacks),
+        Measure("worst_case", "worst case", model.worst_case.robust_accuracy, model.worst_case.interval),
+    ]
 
 
 def as_csv(result: EvaluationResult) -> str:
@@ -39,14 +41,24 @@ def as_csv(result: EvaluationResult) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in measures(result):
-        writer.writerow({column: _safe_cell(value) for column, value in row.items()})
+    evaluation = {"data": result.data.name, "num_examples": result.data.num_examples, "seed": result.seed}
+    evaluation |= {"norm": result.threat.norm, "epsilon": result.threat.epsilon}
+    for model in result.models:
+        facts = {name: getattr(model, name) for name in ("path", "format", "sha256", "bytes", "parameters")}
+        for measure in measures(model):
+            row = evaluation | facts | {"model": model.name} | _cells(measure)
+            writer.writerow({column: _safe_cell(value) for column, value in row.items()})
     return buffer.getvalue()
 
 
-def _measure(kind: str, accuracy: float, interval: tuple[float, float]) -> dict[str, Any]:
-    low, high = interval
-    return {"kind": kind, "accuracy": accuracy, "low": low, "high": high}
+def _cells(measure: Measure) -> dict[str, Any]:
+    low, high = measure.interval
+    cells: dict[str, Any] = {"kind": measure.kind, "accuracy": measure.accuracy, "low": low, "high": high}
+    if measure.attack is not None:
+        entries = measure.attack.to_json()
+        columns = ("access", "success_rate", "queries_mean", "gradients_mean", "seconds", "minimum_median")
+        cells |= {"attack": measure.name} | {column: entries.get(column) for column in columns}
+    return cells
 
 
 def _safe_cell(value: Any) -> Any:  # noqa: ANN401

@@ -18,7 +18,7 @@ class Panel:
         model: the model's name, as the page shows it.
         attack: the attack's name.
         clean: images `[n, h, w, c]` within the threat's bounds.
-        adversarial: what the attack made of them, of the same shape.
+        adversarial: the adversarial examples, of the same shape.
         labels: true classes `[n]`.
         clean_predictions: classes `[n]` that the model predicts for `clean`.
         adversarial_predictions: classes `[n]` that it predicts for `adversarial`.
@@ -33,7 +33,7 @@ class Panel:
     adversarial_predictions: np.ndarray
 
     def for_page(self, bounds: tuple[float, float]) -> dict[str, Any]:
-        """What the template shows of the panel."""
+        """The panel as the template shows it."""
         clean, adversarial = (np.asarray(images, np.float64) for images in (self.clean, self.adversarial))
         change = adversarial - clean
         scale = float(np.abs(change).max(initial=0)) or 1.0
@@ -66,19 +66,9 @@ class Fooling:
     found: FoolingImages
 
     def for_page(self, bounds: tuple[float, float]) -> dict[str, Any]:
-        """What the template shows of the images: class, PNG data URI, confidence, and whether each fools."""
+        """The images as the template shows them: class, PNG data URI, confidence, and whether it was reached."""
         found = self.found
-        rows = zip(found.images, found.targets, found.confidence, found.success.tolist(), strict=True)
-        return {
-            "model": printable(self.model),
-            "probe": printable(self.probe),
-            "tiles": [
-                {
-                    "label": int(target),
-                    "tile": plots.image_tile(image, bounds),
-                    "confidence": float(sure),
-                    "fools": fools,
-                }
-                for image, target, sure, fools in rows
-            ],
-        }
+        images = (plots.image_tile(image, bounds) for image in found.images)
+        rows = zip(found.targets.tolist(), images, found.confidence.tolist(), found.success.tolist(), strict=True)
+        tiles = [dict(zip(("label", "tile", "confidence", "fools"), row, strict=True)) for row in rows]
+        return {"model": printable(self.model), "probe": printable(self.probe), "tiles": tiles}

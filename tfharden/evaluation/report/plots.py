@@ -1,7 +1,7 @@
 """Figures of the report: common parts of its charts, the bars of attacks, and image tiles as PNG data URIs.
 
 A chart is drawn in the hexadecimal COLOURS and then refers to them as CSS variables of the same names, so that the page
-decides how they look in the light and in the dark. Text stays text: it is measured here and set by the browser.
+has a light and a dark style. Text stays text: it is measured here and set by the browser.
 """
 
 import base64
@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator
 
 from tfharden.evaluation import formats
 from tfharden.evaluation.report.display import transfer_mark
+from tfharden.evaluation.report.measures import Measure, measures
 from tfharden.evaluation.results import ModelResult
 
 COLOURS = {
@@ -42,7 +43,7 @@ TILE = 144  # at least this many pixels in the longer side of an image
 
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """Keeps a user's matplotlib style out, and silences it on glyphs that its font lacks: the browser has others."""
+    """Ignores a user's matplotlib style, and warnings of glyphs that its font lacks: the browser has other fonts."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         warnings.filterwarnings("ignore", "Glyph .* missing")
@@ -51,16 +52,11 @@ def own_settings() -> Iterator[None]:
 
 @own_settings()
 def accuracy_by_attack(models: Sequence[ModelResult]) -> str:
-    """SVG with a group of rows for every model: clean accuracy, each of its attacks, the worst case; with intervals.
-
-    Args:
-        models: as `for_display` gives them.
-    """
+    """SVG of accuracies with intervals, a group of rows for each of the models that `for_display` gives."""
     header, line, gap, top, bottom = 24, 19, 12, 28, 44
-    groups = [_measures(model) for model in models]
+    groups = [measures(model) for model in models]
     height = sum(header + line * len(group) + gap for group in groups)
-    names = [shorten(name, 22) for group in groups for name, *_ in group]
-    left = 30 + 7.5 * max(map(len, names))
+    left = 30 + 7.5 * max(len(shorten(_label(measure), 22)) for group in groups for measure in group)
     figure, axes = new_figure(height + top + bottom, left=left, right=56, top=top, bottom=bottom)
     axes.set(xlim=(-1, 101), ylim=(height, 0), xlabel="images classified right")
     percent_axis(axes.xaxis)
@@ -72,21 +68,26 @@ def accuracy_by_attack(models: Sequence[ModelResult]) -> str:
     y = 0.0
     for model, group in zip(models, groups, strict=True):
         name = shorten(str(model.name), 64)
-        # The name stands on a ground of its own, for grid lines would run through it.
+        # Without a background, grid lines would run through the name.
         ground = {"facecolor": COLOURS["paper"], "edgecolor": "none", "pad": 1.5}
         y += header
         axes.text(-left / inner, y - line / 2, name, transform=beside, weight="bold", bbox=ground, **TEXT)
-        for measure, kind, accuracy, bounds in group:
+        for measure in group:
             y += line
             middle = y - line / 4
-            draw_interval(axes, in_percent(bounds), (middle, middle), kind)
-            draw_mark(axes, 100 * accuracy, middle, kind)
+            kind = "worst" if measure.kind == "worst_case" else measure.kind
+            draw_interval(axes, in_percent(measure.interval), (middle, middle), kind)
+            draw_mark(axes, 100 * measure.accuracy, middle, kind)
             weight = "bold" if kind == "worst" else "normal"
             label: dict[str, Any] = {"transform": beside, "ha": "right", "weight": weight, **TEXT}
-            axes.text(-10 / inner, middle, shorten(measure, 22), **label)
-            axes.text(1 + 54 / inner, middle, formats.percent(accuracy), **label)
+            axes.text(-10 / inner, middle, shorten(_label(measure), 22), **label)
+            axes.text(1 + 54 / inner, middle, formats.percent(measure.accuracy), **label)
         y += gap
     return as_svg(figure, "attacks")
+
+
+def _label(measure: Measure) -> str:
+    return measure.name + (transfer_mark(measure.attack) if measure.attack else "")
 
 
 def image_tile(image: np.ndarray, bounds: tuple[float, float]) -> str:
@@ -115,17 +116,6 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 
 
-def _measures(model: ModelResult) -> list[tuple[str, str, float, Sequence[float]]]:
-    """Rows of a model, as (name, kind of mark, accuracy, interval)."""
-    attacks = [
-        (attack.name + transfer_mark(attack), "attack", attack.robust_accuracy, attack.interval)
-        for attack in model.attacks
-    ]
-    worst = model.worst_case
-    clean = ("clean", "clean", model.clean_accuracy, model.clean_interval)
-    return [clean, *attacks, ("worst case", "worst", worst.robust_accuracy, worst.interval)]
-
-
 def new_figure(height: float, *, left: float, right: float, top: float, bottom: float) -> tuple[Figure, Axes]:
     """An empty chart with margins in pixels, a light grid and no frame."""
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
@@ -144,6 +134,19 @@ def add_axes(figure: Figure, inside: tuple[float, float, float, float]) -> Axes:
     axes.tick_params(length=0, labelcolor=COLOURS["muted"], labelsize=FONT)
     axes.xaxis.label.set(color=COLOURS["muted"], fontsize=FONT)
     return axes
+
+
+def new_pair(height: float, *, left: float, between: float, right: float) -> tuple[Figure, tuple[Axes, Axes]]:
+    """Two empty charts of equal size side by side, with margins in pixels and room for titles."""
+    each, top, bottom = (WIDTH - left - between - right) / 2, 34, 48
+    figure, first = new_figure(height, left=left, right=right + each + between, top=top, bottom=bottom)
+    place = ((left + each + between) / WIDTH, bottom / height, each / WIDTH, 1 - (top + bottom) / height)
+    return figure, (first, add_axes(figure, place))
+
+
+def set_title(axes: Axes, title: str) -> None:
+    """Writes a title above a chart, aligned to the left."""
+    axes.set_title(title, loc="left", fontsize=FONT, color=COLOURS["ink"], parse_math=False)
 
 
 def percent_axis(axis: Axis) -> None:

@@ -11,7 +11,7 @@ from tfharden import _io
 from tfharden._deprecation import renamed_arguments
 from tfharden.errors import InputError
 from tfharden.evaluation.formats import percent
-from tfharden.evaluation.report import comparison, measures, page, terminal
+from tfharden.evaluation.report import measures, page, terminal
 from tfharden.evaluation.report.display import for_display, setting
 from tfharden.evaluation.report.panels import Fooling, Panel
 from tfharden.evaluation.results import EvaluationResult
@@ -25,14 +25,14 @@ class Report:
     """The result of an evaluation, and its images.
 
     Args:
-        result: what was found: an `EvaluationResult`, or what report.json holds.
+        result: an `EvaluationResult`, or the entries of report.json.
         gallery: attacked examples to show on the page.
         fooling: fooling images to show on the page.
-        has_images: whether gallery and fooling images are all that there were. A report that was loaded has none,
-            since report.json holds no images, and its page says so.
+        has_images: whether the images of the evaluation are at hand. A loaded report has none, since report.json holds
+            no images, and its page says so.
 
     Raises:
-        InputError: `result` is not what report.json holds.
+        InputError: `result` has other entries than report.json.
 
     Example:
         report = th.evaluate(["student.tflite"], photos.test, threat)
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What report.json holds."""
+        """The entries of report.json."""
         return self.result.to_json()
 
     @classmethod
@@ -126,7 +126,7 @@ class Report:
             InputError: the reports are of different data or threats.
         """
         self.result.check_comparable(other.result)
-        return comparison.table(for_display(self.result), for_display(other.result))
+        return terminal.comparison(for_display(self.result), for_display(other.result))
 
     def __repr__(self) -> str:
         shown = for_display(self.result)

@@ -1,6 +1,7 @@
 """Evaluation for TensorBoard."""
 
 import importlib.util
+import itertools
 import pathlib
 import re
 
@@ -15,11 +16,7 @@ from tfharden.evaluation.report.report import Report
 
 
 def check_tensorboard() -> None:
-    """Refuses to go on without the package, before any work is done.
-
-    Raises:
-        InputError: it isn't installed.
-    """
+    """Raises an `InputError` if the package tensorboard isn't installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise InputError("TensorBoard needs the package tensorboard: pip install 'tfharden[tensorboard]'")
 
@@ -28,30 +25,28 @@ def write_tensorboard(report: Report, directory: _io.Path) -> None:
     """Writes a run a model into `directory`: accuracies as scalars, the report's table as text, attacked images.
 
     Scalars are named `accuracy/clean`, `accuracy/ATTACK` and `accuracy/worst case`, shares in [0, 1], all at step 0, so
-    that runs stand side by side.
+    that runs can be compared.
 
     Args:
-        report: to be shown.
-        directory: of all runs; the package tensorboard is needed (extra `tensorboard`).
+        report: the report of the models, one run each.
+        directory: folder of all runs. The package tensorboard is needed (extra `tensorboard`).
 
     Raises:
         InputError: the package isn't installed, or the folder can't be written.
     """
     check_tensorboard()
-    rows = list(measures(for_display(report.result)))
+    models = for_display(report.result).models
     low, high = report.result.threat.bounds
-    for index, name in enumerate(dict.fromkeys(row["model"] for row in rows), start=1):
-        # A name may be anything, and becomes a folder's.
-        run = pathlib.Path(directory) / f"{index}-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}"
+    for index, name in enumerate(dict.fromkeys(model.name for model in models), start=1):
+        # Names may hold characters that folders must not.
+        run = pathlib.Path(directory) / f"{index}-{re.sub(r'[^A-Za-z0-9_.-]', '_', str(name))}"
         try:
             run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"can't write {run}: {error.strerror}") from error
         with tf.summary.create_file_writer(str(run)).as_default(step=0):
-            for row in rows:
-                if row["model"] == name:
-                    measure = row.get("attack", row["kind"].replace("_", " "))
-                    tf.summary.scalar(f"accuracy/{measure}", row["accuracy"])
+            for measure in itertools.chain.from_iterable(measures(model) for model in models if model.name == name):
+                tf.summary.scalar(f"accuracy/{measure.name}", measure.accuracy)
             tf.summary.text("report", "\n".join(f"    {line}" for line in report.table().splitlines()))
             for panel in report.gallery:
                 if printable(panel.model) == name:

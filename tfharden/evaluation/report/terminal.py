@@ -1,15 +1,16 @@
-"""Evaluation as aligned text."""
+"""Evaluations as aligned text: one alone, and two side by side."""
 
 from collections.abc import Iterator
 
 from tfharden._text import aligned
 from tfharden.evaluation.formats import MISSING, count, interval, kilobytes, percent
-from tfharden.evaluation.report.display import TRANSFERRED, any_transferred, checks, setting, transfer_mark
+from tfharden.evaluation.report.display import checks, setting, transfer_legend, transfer_mark
+from tfharden.evaluation.report.measures import measures
 from tfharden.evaluation.results import EvaluationResult
 
 
 def table(result: EvaluationResult) -> str:
-    """The main numbers of what `for_display` gives: a row a model, then what attacks in a row left, and the checks."""
+    """The main numbers of what `for_display` gives: a row a model, then attacks in a row, and the checks."""
     parts = [
         [setting(result)],
         [aligned(rows(result))],
@@ -17,8 +18,8 @@ def table(result: EvaluationResult) -> str:
         [result.transfer.table()] if result.transfer else [],
         list(_evasions(result)),
     ]
-    legend = [TRANSFERRED] if any_transferred(result) else []
-    return "\n".join([line for part in parts if part for line in [*part, ""]] + legend + [_checks_line(result)])
+    end = [*filter(None, [transfer_legend(result)]), _checks_line(result)]
+    return "\n".join([line for part in parts if part for line in [*part, ""]] + end)
 
 
 def rows(result: EvaluationResult) -> list[list[str]]:
@@ -33,8 +34,23 @@ def rows(result: EvaluationResult) -> list[list[str]]:
     return found
 
 
+def comparison(old: EvaluationResult, new: EvaluationResult) -> str:
+    """A row a model and measure of what `for_display` gives: accuracy and interval of both, and points between them."""
+    before, after = (
+        {(str(model.name), measure.name): measure for model in result.models for measure in measures(model)}
+        for result in (old, new)
+    )
+    found = [["model", "accuracy", "old %", "new %", "change"]]
+    for key in dict.fromkeys([*before, *after]):
+        one, other = before.get(key), after.get(key)
+        cells = [f"{percent(side.accuracy)} {interval(side.interval)}" if side else MISSING for side in (one, other)]
+        change = f"{100 * (other.accuracy - one.accuracy):+.1f}" if one and other else MISSING
+        found.append([*key, *cells, change])
+    return f"{setting(new)}\n\n{aligned(found, left=2)}"
+
+
 def _stages(result: EvaluationResult) -> Iterator[str]:
-    """What each member of an attack that is several in a row left, a line an attack."""
+    """Robust accuracy after each member of an attack that is several in a row, a line an attack."""
     for model in result.models:
         for attack in model.attacks:
             if attack.stages:
@@ -43,7 +59,7 @@ def _stages(result: EvaluationResult) -> Iterator[str]:
 
 
 def _evasions(result: EvaluationResult) -> Iterator[str]:
-    """On how many images each model errs while its source is right, a line a model."""
+    """Shares of the images on which a model errs while its source is right, a line a model."""
     if result.differential:
         for model in result.differential.models:
             found = (f"{percent(attack.evasive_rate)} under {attack.attack}" for attack in model.at_largest_epsilon)
@@ -51,7 +67,7 @@ def _evasions(result: EvaluationResult) -> Iterator[str]:
 
 
 def _checks_line(result: EvaluationResult) -> str:
-    """Which checks warn or fail, failures first."""
+    """The checks that warn or fail, failures first."""
     made = checks(result)
     concerns = [
         f"{status.upper()} {name}: {check.name} ({check.detail})"

@@ -1,13 +1,19 @@
 """Results of an evaluation, as typed records that are written to report.json and read back."""
 
-from tfharden.evaluation.results.attack import AttackSummary, StageResult
-from tfharden.evaluation.results.differential import ComparedModel, DifferentialAttack, DifferentialResult
+from tfharden.evaluation.results.comparisons import (
+    ComparedModel,
+    DifferentialAttack,
+    DifferentialResult,
+    TransferResult,
+)
 from tfharden.evaluation.results.evaluation import SCHEMA, DataFacts, EvaluationResult, ThreatFacts
 from tfharden.evaluation.results.model import (
+    AttackSummary,
     CheckResult,
     LatencyResult,
     ModelFacts,
     ModelResult,
+    StageResult,
     TwinResult,
     WorstCase,
 )
@@ -20,7 +26,6 @@ from tfharden.evaluation.results.probes import (
     LineExample,
 )
 from tfharden.evaluation.results.record import Record
-from tfharden.evaluation.results.transfer import TransferResult
 
 __all__ = [
     "SCHEMA",

@@ -1,27 +1,20 @@
 """Result of an evaluation: everything that report.json holds."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, Self
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from tfharden.errors import InputError
-from tfharden.evaluation.results.differential import DifferentialResult
+from tfharden.evaluation.results.comparisons import DifferentialResult, TransferResult
 from tfharden.evaluation.results.model import ModelResult
-from tfharden.evaluation.results.record import Count, Positive, Record
-from tfharden.evaluation.results.transfer import TransferResult
+from tfharden.evaluation.results.record import EMPTY, Count, Positive, Record
 
 SCHEMA: Final = "tfharden.report/1"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class DataFacts(Record):
-    """The images that were attacked.
-
-    Attributes:
-        name: what the caller called them.
-        num_examples: how many.
-        sha256: of images and labels, with their types and shapes.
-    """
+    """The images that were attacked. `sha256` is of images and labels, with their types and shapes."""
 
     name: str
     num_examples: Count
@@ -30,14 +23,7 @@ class DataFacts(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ThreatFacts(Record):
-    """What an attacker may do.
-
-    Attributes:
-        norm: "Linf", "L2", "L1" or "L0".
-        epsilon: the longest perturbation.
-        bounds: `(low, high)` of every value of an image.
-        lattice: spacing of the values that an image may take, None for any.
-    """
+    """The threat. `bounds` are `(low, high)` of every value, `lattice` is their spacing (None for any value)."""
 
     norm: str
     epsilon: Positive
@@ -52,18 +38,7 @@ class ThreatFacts(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class EvaluationResult(Record):
-    """Everything that an evaluation found.
-
-    Attributes:
-        schema: the version of report.json. Keys may be added under it; what is there keeps its meaning.
-        versions: of Python and of the packages that were used.
-        seed: of the attacks that were given by name, and of probes.
-        data: the images that were attacked.
-        threat: what an attacker may do.
-        models: one entry a model, in the order given.
-        transfer: which model's examples fool which; None unless asked for.
-        differential: the models beside the one that they were made from; None unless asked for.
-    """
+    """Everything that an evaluation found: the entries of report.json, as docs/report.md explains them."""
 
     schema: Literal["tfharden.report/1"] = SCHEMA
     versions: Mapping[str, str]
@@ -71,18 +46,8 @@ class EvaluationResult(Record):
     data: DataFacts
     threat: ThreatFacts
     models: tuple[ModelResult, ...]
-    transfer: TransferResult | None = None
-    differential: DifferentialResult | None = None
-
-    def to_json(self) -> dict[str, Any]:  # noqa: D102 - parts that were not asked for are empty objects
-        entries = super().to_json()
-        return entries | {name: entries[name] or {} for name in ("transfer", "differential")}
-
-    @classmethod
-    def from_json(cls, value: object, place: str = "report.json") -> Self:  # noqa: D102
-        if isinstance(value, Mapping):
-            value = {**value, **{name: value.get(name) or None for name in ("transfer", "differential")}}
-        return super().from_json(value, place)
+    transfer: TransferResult | None = dataclasses.field(default=None, metadata=EMPTY)
+    differential: DifferentialResult | None = dataclasses.field(default=None, metadata=EMPTY)
 
     @property
     def attack_names(self) -> list[str]:
@@ -95,13 +60,8 @@ class EvaluationResult(Record):
         Raises:
             InputError: the evaluations don't fit together.
         """
-        for name, mine, others in (
-            *self._conditions(other),
-            ("seed", self.seed, other.seed),
-            ("versions", dict(self.versions), dict(other.versions)),
-        ):
-            if mine != others:
-                raise InputError(f"reports of different {name} can't be merged: {mine} and {others}")
+        seeds, versions = (self.seed, other.seed), (dict(self.versions), dict(other.versions))
+        self._check_same(other, "merged", ("seed", *seeds), ("versions", *versions))
         if twice := {_identity(model) for model in self.models} & {_identity(model) for model in other.models}:
             raise InputError(f"{sorted(map(str, twice))[0]} is in both reports: merge reports of different models")
         if self.transfer and other.transfer:
@@ -119,16 +79,14 @@ class EvaluationResult(Record):
         Raises:
             InputError: other data, or another threat.
         """
-        for name, mine, others in self._conditions(other):
-            if mine != others:
-                raise InputError(f"reports of different {name} can't be compared: {mine} and {others}")
+        self._check_same(other, "compared")
 
-    def _conditions(self, other: "EvaluationResult") -> Sequence[tuple[str, object, object]]:
-        """What two evaluations have in common if their numbers can stand side by side: name, this and the other."""
-        return (
-            ("data", (self.data.num_examples, self.data.sha256), (other.data.num_examples, other.data.sha256)),
-            ("threat", self.threat.to_json(), other.threat.to_json()),
-        )
+    def _check_same(self, other: "EvaluationResult", action: str, *more: tuple[str, object, object]) -> None:
+        data = ("data", *((result.data.num_examples, result.data.sha256) for result in (self, other)))
+        threat = ("threat", *(result.threat.to_json() for result in (self, other)))
+        for name, mine, others in (data, threat, *more):
+            if mine != others:
+                raise InputError(f"reports of different {name} can't be {action}: {mine} and {others}")
 
 
 def _identity(model: ModelResult) -> tuple[str | None, str | None, str | None]:

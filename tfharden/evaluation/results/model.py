@@ -1,26 +1,18 @@
-"""Results of one model: facts about it, accuracy under its attacks, checks and probes."""
+"""Results of one model: facts, accuracy under attacks, checks and probes."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from tfharden.errors import InputError
-from tfharden.evaluation.results.attack import AttackSummary
 from tfharden.evaluation.results.probes import PROBE_RESULTS
 from tfharden.evaluation.results.record import OMITTED, Count, Interval, Positive, Record, Share
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LatencyResult(Record):
-    """How long a file takes for an image.
-
-    Attributes:
-        seconds: median over the rounds.
-        threads: interpreters that shared the images.
-        rounds: times that all images were run.
-        images: how many they were.
-        kernels: kernels that ran them.
-    """
+    """Time that a file takes for an image, in seconds: `models[].latency` of docs/report.md."""
 
     seconds: Positive
     threads: Count
@@ -31,15 +23,9 @@ class LatencyResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TwinResult(Record):
-    """How near the twin that gives a file's gradients comes to the interpreter.
+    """Agreement of the twin that gives a file's gradients with the interpreter: `models[].twin` of docs/report.md.
 
-    Attributes:
-        missing: why there is no twin; None if there is one. The other attributes are None where there is none.
-        num_examples: images on which both were compared.
-        exact: least share, over all tensors, of values that are the same.
-        logits_exact: that of the logits.
-        largest_lsb: largest difference in any tensor of integers, in steps.
-        classes: share of the images of which both give the same class.
+    Where there is no twin, `missing` is the reason and all other fields are None.
     """
 
     missing: str | None
@@ -56,13 +42,7 @@ class TwinResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class CheckResult(Record):
-    """What a check says.
-
-    Attributes:
-        name: which check.
-        status: "pass", "warn", or "fail": then the numbers are not to be trusted.
-        detail: what was seen, in one line.
-    """
+    """Verdict of a check. After a "fail" the numbers of its model are not to be trusted."""
 
     name: str
     status: Literal["pass", "warn", "fail"]
@@ -70,14 +50,50 @@ class CheckResult(Record):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class WorstCase(Record):
-    """All attacks on a model together.
+class StageResult(Record):
+    """One member of an attack that is several in a row. `succeeded` counts images that all members before it missed."""
 
-    Attributes:
-        robust_accuracy: share of the images that stay right under every attack.
-        interval: 95% interval of it.
-        attacks: names of the attacks.
+    name: str
+    succeeded: Count = dataclasses.field(metadata={"key": "fell"})
+    robust_accuracy_after: Share
+    seconds: Positive
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class AttackSummary(Record):
+    """Result of one attack on one model: `models[].attacks[]` of docs/report.md.
+
+    Accuracy is a share of all images, in [0, 1]. Rates and means are over the images that were right when clean.
+    `minimum_median` is infinite where a minimum-norm attack found no perturbation for half of the images.
     """
+
+    name: str
+    access: str
+    robust_accuracy: Share
+    interval: Interval
+    lost_to_rounding: Count | None = dataclasses.field(default=None, metadata=OMITTED)
+    success_rate: Share | None
+    queries_mean: Positive
+    gradients_mean: Positive
+    seconds: Positive | None
+    parameters: Mapping[str, Any]
+    stages: tuple[StageResult, ...] = dataclasses.field(default=(), metadata=OMITTED)
+    minimum_median: Positive | None = dataclasses.field(default=None, metadata=OMITTED)
+
+    def to_json(self) -> dict[str, Any]:  # noqa: D102 - JSON has no infinity
+        entries = super().to_json()
+        return entries | {"minimum_median": None} if self.minimum_median == math.inf else entries
+
+    @classmethod
+    def from_json(cls, value: object, place: str = "report.json") -> "AttackSummary":  # noqa: D102
+        made = super().from_json(value, place)
+        is_infinite = made.minimum_median is None and "minimum_median" in value  # type: ignore[operator]
+        return dataclasses.replace(made, minimum_median=math.inf) if is_infinite else made
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class WorstCase(Record):
+    """All attacks on a model together: the share of the images that stay right under every one."""
 
     robust_accuracy: Share
     interval: Interval
@@ -86,19 +102,7 @@ class WorstCase(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ModelFacts(Record):
-    """What is known of a model before anything is run on it.
-
-    Attributes:
-        name: its file's name, or its own.
-        role: what it is to the reader, such as "student".
-        path: of its file; None if it came from none, as are hash and size.
-        sha256: of its file.
-        bytes: size of its file.
-        kernels: what runs a .tflite.
-        latency: of a .tflite.
-        format: "keras", "tflite-int8" and the like, or "callable".
-        parameters: how many numbers it was trained to, if that is known.
-    """
+    """Facts about a model and its file, known before anything is run on it. `role` is free text, such as "student"."""
 
     name: str | None = dataclasses.field(default=None, metadata=OMITTED)
     path: str | None
@@ -113,17 +117,7 @@ class ModelFacts(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ModelResult(ModelFacts):
-    """One model under all attacks.
-
-    Attributes:
-        clean_accuracy: share of the images that it gets right without an attack.
-        clean_interval: 95% interval of it.
-        attacks: what each attack did.
-        worst_case: all attacks together.
-        twin: of a .tflite.
-        checks: whether the numbers are to be trusted.
-        probes: what else was looked at, by the name of the probe.
-    """
+    """One model under all attacks: `models[]` of docs/report.md. Accuracies are shares of all images."""
 
     clean_accuracy: Share
     clean_interval: Interval

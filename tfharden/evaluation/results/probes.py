@@ -1,38 +1,19 @@
-"""Results of probes: measurements of a model beside its accuracy under attack."""
+"""Results of probes: `models[].probes` of docs/report.md."""
 
 import dataclasses
 
 import numpy as np
 
 from tfharden.errors import InputError
-from tfharden.evaluation.results.record import (
-    OMITTED,
-    Count,
-    Interval,
-    Positive,
-    Record,
-    Share,
-    Shares,
-    check_lengths,
-)
+from tfharden.evaluation.results.record import OMITTED, Count, Interval, Positive, Record, Share, check_lengths
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class CurveResult(Record):
-    """Robust accuracy at several radii.
-
-    Attributes:
-        epsilons: the radii.
-        robust_accuracy: at each, the share of the images that stay right under all attacks.
-        intervals: 95% intervals of these.
-        attacks: names of the attacks.
-        steps: of each attack.
-        num_examples: images attacked.
-        seconds: wall time.
-    """
+    """Robust accuracy under all attacks at several radii, of all images that were attacked."""
 
     epsilons: tuple[Positive, ...]
-    robust_accuracy: Shares
+    robust_accuracy: tuple[Share, ...]
     intervals: tuple[Interval, ...]
     attacks: tuple[str, ...]
     steps: Count
@@ -48,12 +29,7 @@ class CurveResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class AnswerCounts(Record):
-    """Numbers of images by the probability of their answer.
-
-    Attributes:
-        right: in each bin, answers that are right.
-        wrong: in each bin, answers that are wrong.
-    """
+    """Numbers of right and of wrong answers in each bin of their probability."""
 
     right: tuple[Count, ...]
     wrong: tuple[Count, ...]
@@ -61,19 +37,9 @@ class AnswerCounts(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ConfidenceResult(Record):
-    """How sure a model is, on clean images and on those of the highest loss that an attack finds.
+    """Confidence of a model on clean images and on those of the highest loss that an attack finds."""
 
-    Attributes:
-        edges: ends of the bins of probability.
-        clean: clean images.
-        adversarial: attacked images.
-        attack: what made them.
-        steps: its steps.
-        num_examples: images looked at.
-        seconds: wall time.
-    """
-
-    edges: Shares
+    edges: tuple[Share, ...]
     clean: AnswerCounts
     adversarial: AnswerCounts
     attack: str
@@ -92,12 +58,7 @@ class ConfidenceResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LineExample(Record):
-    """One image along the line.
-
-    Attributes:
-        label: its class.
-        logits: at each offset, its logits, `[points, classes]`.
-    """
+    """Logits `[points, classes]` of one image of class `label` along the line."""
 
     label: Count
     logits: np.ndarray
@@ -107,18 +68,7 @@ class LineExample(Record):
 class LinearityResult(Record):
     """A model along the steepest line through its images, and within the ball.
 
-    Attributes:
-        reach: how many epsilons the line goes to either side.
-        offsets: distances from the image along the line, `[points]`.
-        margin_mean: how far the true class leads the next at each, mean over images, `[points]`.
-        example: one of the images.
-        straightness: R^2 of straight lines fitted to the logits, mean over images.
-        rise_mean: rise of the loss by the steepest step of length epsilon, mean over images.
-        gamma_mean: largest departure found of the loss from its linear forecast, mean over images.
-        deviation: `gamma_mean` relative to the mean size of the rise.
-        num_examples: images looked at.
-        loss: name of the loss.
-        seconds: wall time.
+    `offsets` and `margin_mean` are `[points]`. The line goes `reach` epsilons to either side.
     """
 
     reach: Positive
@@ -143,22 +93,12 @@ class LinearityResult(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class FoolingResult(Record):
-    """Images made from noise that a model is sure of.
-
-    Attributes:
-        wanted: confidence that was asked for.
-        success_rate: share of the classes for which it was reached.
-        classes: classes that were aimed at.
-        confidence: the model's probability of each in its image.
-        queries: forward passes in all.
-        gradients: forward and backward passes in all.
-        seconds: wall time.
-    """
+    """Images made from noise. `confidence` is the probability of each of `classes` in the image made for it."""
 
     wanted: Share
     success_rate: Share
     classes: tuple[Count, ...]
-    confidence: Shares
+    confidence: tuple[Share, ...]
     queries: Count
     gradients: Count
     seconds: Positive | None = dataclasses.field(default=None, metadata=OMITTED)

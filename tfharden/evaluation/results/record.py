@@ -16,6 +16,8 @@ MAX_DEPTH = 32
 """Levels of values that have no record of their own, such as an attack's parameters."""
 OMITTED = {"omitted": True}
 """Metadata of a field that report.json has only where it differs from its default."""
+EMPTY = {"empty": True}
+"""Metadata of a field whose None is an empty object in report.json."""
 LARGEST = 2**63
 """Largest whole number."""
 
@@ -32,7 +34,6 @@ Share = Annotated[float, Limits(0, 1)]
 Count = Annotated[int, Limits(0)]
 Positive = Annotated[float, Limits(0)]
 Interval = tuple[Share, Share]
-Shares = tuple[Share, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,11 +52,11 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON has it: mappings, lists, text, numbers and None."""
-        entries = {
-            name: _plain(getattr(self, field.name))
-            for name, field in _fields(type(self)).items()
-            if not (field.metadata.get("omitted") and getattr(self, field.name) is field.default)
-        }
+        entries = {}
+        for name, field in _fields(type(self)).items():
+            value = getattr(self, field.name)
+            if not (field.metadata.get("omitted") and value is field.default):
+                entries[name] = {} if value is None and field.metadata.get("empty") else _plain(value)
         return entries | dict(self.unknown)
 
     @classmethod
@@ -64,39 +65,31 @@ class Record:
 
         Args:
             value: what was read. NumPy numbers and arrays are understood too.
-            place: where it stood, for messages.
+            place: its place in the file, for messages.
 
         Raises:
             InputError: an entry is missing, or has a type or a value that does not belong there.
         """
-        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise InputError(f"{place}: an object is expected, not {_told(value)}")
-        fields, hints = _fields(cls), _hints(cls)
+        given = _checked(_is_object(value), value, place, "an object")
+        fields, hints = _fields(cls), typing.get_type_hints(cls, include_extras=True)
         found = {}
         for name, field in fields.items():
-            if name in value:
-                found[field.name] = _read(hints[field.name], value[name], f"{place}: {name}")
+            if name in given:
+                item = given[name] or None if field.metadata.get("empty") else given[name]
+                found[field.name] = _read(hints[field.name], item, f"{place}: {name}")
             elif field.default is field.default_factory is dataclasses.MISSING:
                 raise InputError(f"{place}: {name} is missing")
-        unknown = {name: _read(Any, item, f"{place}: {name}") for name, item in value.items() if name not in fields}
+        unknown = {name: _read(Any, item, f"{place}: {name}") for name, item in given.items() if name not in fields}
         made = cls(**found, unknown=unknown)
         made.check(place)
         return made
 
     def check(self, place: str) -> None:
-        """Refuses entries that do not fit each other.
-
-        Raises:
-            InputError: they don't.
-        """
+        """Refuses, by an `InputError`, entries that do not fit each other."""
 
 
 def check_lengths(place: str, **lengths: int) -> None:
-    """Refuses lists of different lengths.
-
-    Raises:
-        InputError: they differ.
-    """
+    """Refuses, by an `InputError`, lists of different lengths."""
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{length} of {name}" for name, length in lengths.items())
         raise InputError(f"{place}: lists of different lengths: {told}")
@@ -107,10 +100,6 @@ def _fields(cls: type[Record]) -> dict[str, dataclasses.Field[Any]]:
     return {
         field.metadata.get("key", field.name): field for field in dataclasses.fields(cls) if field.name != "unknown"
     }
-
-
-def _hints(cls: type[Record]) -> dict[str, Any]:
-    return typing.get_type_hints(cls, include_extras=True)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
@@ -131,21 +120,18 @@ def _read(kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401
         return None if value is None else _read(arguments[0], value, place)
     if isinstance(kind, type) and issubclass(kind, Record):
         return kind.from_json(value, place)
+    if kind in _SCALARS:
+        is_right, expected = _SCALARS[kind]
+        return _checked(is_right(value), value, place, expected)
     return _READERS[origin or kind](value, arguments, place)
 
 
-def _read_text(value: Any, _: tuple[Any, ...], place: str) -> str:  # noqa: ANN401
-    return _checked(isinstance(value, str), value, place, "text")
+def _is_whole_number(value: object) -> bool:
+    return is_whole_number(value) and abs(value) <= LARGEST  # type: ignore[arg-type]
 
 
-def _read_whole(value: Any, _: tuple[Any, ...], place: str) -> int:  # noqa: ANN401
-    return _checked(is_whole_number(value) and abs(value) <= LARGEST, value, place, "a whole number")
-
-
-def _read_number(value: Any, _: tuple[Any, ...], place: str) -> float:  # noqa: ANN401
-    # What is no finite number is refused when it is written, as everywhere in a report.
-    is_number = isinstance(value, float) or (is_whole_number(value) and abs(value) <= LARGEST)
-    return _checked(is_number, value, place, "a number")
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
 def _read_limited(value: Any, arguments: tuple[Any, ...], place: str) -> Any:  # noqa: ANN401
@@ -170,8 +156,7 @@ def _read_tuple(value: Any, arguments: tuple[Any, ...], place: str) -> tuple[Any
 
 
 def _read_mapping(value: Any, arguments: tuple[Any, ...], place: str) -> dict[str, Any]:  # noqa: ANN401
-    is_object = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
-    _checked(is_object, value, place, "an object")
+    _checked(_is_object(value), value, place, "an object")
     return {name: _read(arguments[1], item, f"{place}.{name}") for name, item in value.items()}
 
 
@@ -196,19 +181,18 @@ def _read_anything(value: Any, _: tuple[Any, ...], place: str, depth: int = 0) -
 
 def _checked(is_right: bool, value: Any, place: str, expected: str) -> Any:  # noqa: ANN401
     if not is_right:
-        raise InputError(f"{place}: {expected} is expected, not {_told(value)}")
+        told = f"{value!r:.40}" if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+        raise InputError(f"{place}: {expected} is expected, not {told}")
     return value
 
 
-def _told(value: Any) -> str:  # noqa: ANN401
-    """A value in an error message."""
-    return f"{value!r:.40}" if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
-
-
+_SCALARS: dict[Any, tuple[Callable[[object], bool], str]] = {
+    str: (lambda value: isinstance(value, str), "text"),
+    int: (_is_whole_number, "a whole number"),
+    # NaN and infinity are refused when a report is written.
+    float: (lambda value: isinstance(value, float) or _is_whole_number(value), "a number"),
+}
 _READERS: dict[Any, Callable[[Any, tuple[Any, ...], str], Any]] = {
-    str: _read_text,
-    int: _read_whole,
-    float: _read_number,
     Any: _read_anything,
     np.ndarray: _read_array,
     tuple: _read_tuple,

@@ -1,4 +1,4 @@
-from tfharden.evaluation.names import distinct
+from tfharden.evaluation.formats import distinct
 
 
 def test_names_are_counted_in_their_order():
