@@ -18,7 +18,7 @@ def formerly(*names: str) -> Callable[[T], T]:
     Example:
         @formerly("RunnerUps")
         @registered
-        class MultiTargeted: ...
+        class MultiTargeted(Wrapper): ...
     """
 
     def register(renamed: T) -> T:
@@ -27,6 +27,20 @@ def formerly(*names: str) -> Callable[[T], T]:
         return renamed
 
     return register
+
+
+def saved_as(name: str) -> Callable[[type[Any]], type[Any]]:
+    """Decorator for a renamed layer class, below `registered`: its files are those of the old name.
+
+    Keras keeps a layer's weights under the name of its class. Another name there would leave the weights of all files
+    saved before unread.
+    """
+
+    def rename(layer: type[Any]) -> type[Any]:
+        layer.__name__ = name
+        return layer
+
+    return rename
 
 
 class Configurable:

@@ -1,6 +1,7 @@
 """Quantisation-aware models: what the file of integers will say, in training."""
 
 import functools
+import zipfile
 
 import keras
 import numpy as np
@@ -183,6 +184,10 @@ def test_saved_and_loaded_in_safe_mode(tmp_path):
     copy.save(tmp_path / "quantised.keras")
     loaded = th.load_model(tmp_path / "quantised.keras")
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), copy.predict(x, verbose=0))
+    # As files have it since the layer was called Range.
+    with zipfile.ZipFile(tmp_path / "quantised.keras") as content:
+        assert b"tfharden>Range" in content.read("config.json")
+        assert b"range_1" in content.read("model.weights.h5")
 
 
 def with_layer(layer):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfharden.compression import tfmot
-from tfharden.serialization import formerly, registered
+from tfharden.serialization import registered, saved_as
 
 
 def quantized_weights(kernel: tf.Tensor, *, per_channel: bool = True, depthwise: bool = False) -> tf.Tensor:
@@ -104,8 +104,8 @@ class _Host:
         return made.value
 
 
-@formerly("Range")
 @registered
+@saved_as("Range")
 class ActivationRange(layers.Layer):
     """Quantises what passes to int8 within a range that follows the batches: tfmot's MovingAverageQuantizer.
 
