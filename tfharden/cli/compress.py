@@ -8,10 +8,10 @@ clustered, in the steps that follow.
 
 from tfharden.cli import runner
 from tfharden.cli.checks import check_output
-from tfharden.cli.training_configs import CompressConfig
+from tfharden.cli.training_configs import CompressConfig as Config
 
 
-def main(config: CompressConfig) -> None:
+def main(config: Config) -> None:
     """Compresses, saves and measures."""
     from tfharden.cli import compression  # noqa: PLC0415 - it imports TensorFlow
 
@@ -21,4 +21,4 @@ def main(config: CompressConfig) -> None:
 
 def run() -> None:
     """Entry point."""
-    runner.run(CompressConfig, main)
+    runner.run(Config, main)

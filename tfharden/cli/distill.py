@@ -8,10 +8,10 @@ Several temperatures are tried in short trainings, and the best on held-out imag
 
 from tfharden.cli import runner
 from tfharden.cli.checks import check_output
-from tfharden.cli.training_configs import DistillConfig
+from tfharden.cli.training_configs import DistillConfig as Config
 
 
-def main(config: DistillConfig) -> None:
+def main(config: Config) -> None:
     """Trains the student, saves and measures it."""
     from tfharden.cli import distillation  # noqa: PLC0415 - it imports TensorFlow
 
@@ -21,4 +21,4 @@ def main(config: DistillConfig) -> None:
 
 def run() -> None:
     """Entry point."""
-    runner.run(DistillConfig, main)
+    runner.run(Config, main)

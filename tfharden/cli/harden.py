@@ -5,10 +5,10 @@ tfharden-harden --dataset=digits --model=cnn --width=32 --epsilon=0.15 --output=
 
 from tfharden.cli import runner
 from tfharden.cli.checks import check_output
-from tfharden.cli.training_configs import HardenConfig
+from tfharden.cli.training_configs import HardenConfig as Config
 
 
-def main(config: HardenConfig) -> None:
+def main(config: Config) -> None:
     """Trains, saves and measures."""
     from tfharden.cli import adversarial_training  # noqa: PLC0415 - it imports TensorFlow
 
@@ -18,4 +18,4 @@ def main(config: HardenConfig) -> None:
 
 def run() -> None:
     """Entry point."""
-    runner.run(HardenConfig, main)
+    runner.run(Config, main)
