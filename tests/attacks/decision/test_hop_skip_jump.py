@@ -70,8 +70,7 @@ def test_it_comes_as_near_as_an_attack_with_gradients(examples, threat):
     assert ratio.min() > 0.95
 
 
-@pytest.mark.parametrize("norm", ["l2", "linf"])
-@pytest.mark.parametrize("start", ["own", "other images"])
+@pytest.mark.parametrize(("norm", "start"), [("l2", "other images"), ("linf", "own")])
 def test_it_comes_nearer_than_foolbox(digits_model, examples, norm, start):
     foolbox = pytest.importorskip("foolbox", reason="Foolbox comes with the extra [test]")
     classifier, x, y = examples
