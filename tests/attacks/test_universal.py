@@ -75,6 +75,7 @@ def test_images_that_the_box_holds_back_have_no_say():
 THREATS_IN_BOX = [Linf(0.2), L2(1.0), L1(4.0), Linf(0.2, lattice=1 / 16), L2(1.0, lattice=1 / 16)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS_IN_BOX, ids=str)
 def test_fitted_on_some_digits_it_fools_on_others(digits, digits_classifier, threat):
     x, y = digits.test

@@ -95,6 +95,7 @@ def test_bad_flags_are_named(tool, flags, expected):
     assert expected in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_process_tells_bad_flags_and_bad_input_in_one_line(tmp_path):
     assert "epsilon" in one_line(run_tool("evaluate", "--model=x.keras", "--epsilon=-0.1"), 2)
     assert "'stray' is no flag" in one_line(run_tool("harden", "stray"), 2)

@@ -60,6 +60,7 @@ def test_a_pattern_of_a_depthwise_kernel_by_hand():
     np.testing.assert_array_equal(mask[..., 1], [[0, 0, 1], [1, 1, 0], [1, 0, 1]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["plain", "robust", "distilled", "perturbed"])
 def test_sparsity_within_every_trainer(trainer):
     """Rises by the schedule to its end, with averaged weights too, and the model stays what it was."""
@@ -92,6 +93,7 @@ def test_sparsity_within_every_trainer(trainer):
     assert all(getattr(layer, "kernel", model.weights[0]).constraint is None for layer in model.layers)
 
 
+@pytest.mark.slow
 def test_what_is_pruned_stays_pruned():
     """Between two counts a zero stays zero, whatever the gradient and the optimizer's momentum say."""
     model = cnn()
@@ -122,6 +124,7 @@ def test_two_of_four():
         assert (groups != 0).mean() == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_keeps_its_zeros(tmp_path):
     """BackupAndRestore brings weights back after training has begun."""
 
@@ -147,6 +150,7 @@ def test_a_resumed_training_keeps_its_zeros(tmp_path):
         assert share == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.slow
 def test_nested_models_and_depthwise_kernels():
     image = keras.Input(SHAPE)
     x = keras.layers.DepthwiseConv2D(3, depth_multiplier=4, name="depthwise")(image)

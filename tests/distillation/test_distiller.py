@@ -129,6 +129,7 @@ def test_regularisers_of_the_student_count_once():
 # Who is changed, and who is not.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [None, PGD(THREAT, steps=2)], ids=["clean", "attacked"])
 @pytest.mark.parametrize("trainable", [True, False])
 def test_teacher_stays_as_it_was(attack, trainable):
@@ -232,6 +233,7 @@ def linear_student(seed=0):
     return keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES)])
 
 
+@pytest.mark.slow
 def test_soft_targets_alone_teach_within_keras_distiller():
     x, y, teacher = problem()
     student = linear_student()
@@ -242,6 +244,7 @@ def test_soft_targets_alone_teach_within_keras_distiller():
     assert np.mean(student.predict(x, verbose=0).argmax(axis=-1) == y) > 0.8  # chance is a third
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     [
@@ -260,6 +263,7 @@ def test_soft_targets_alone_teach(loss):
     assert np.mean(student.predict(x, verbose=0).argmax(axis=-1) == y) > 0.8  # chance is a third
 
 
+@pytest.mark.slow
 def test_our_distiller_and_keras_agree():
     """The same loss, batches and optimizer in both: the same student."""
     students, x, y = [cnn(4), cnn(4)], *examples(16)

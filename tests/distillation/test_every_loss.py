@@ -137,6 +137,7 @@ def network(width, seed):
     return keras.Model(images, layers.Dense(3)(layers.Flatten()(features)))
 
 
+@pytest.mark.slow
 @EACH
 def test_learnt_in_keras_own_distiller(loss, shape):
     images = outputs(0, (6, 6, 1), batch=32)

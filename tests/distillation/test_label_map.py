@@ -52,6 +52,7 @@ def test_told_domains(domain_from, temperature):
     np.testing.assert_array_equal(made.domain_probabilities(x, made.domain_of[y]), np.eye(2)[made.domain_of[y]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["logits", "softmax"])
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
@@ -166,6 +167,7 @@ def two_teachers(digits):
 DIGITS = {"low": list("01234"), "high": list("56789")}
 
 
+@pytest.mark.slow
 def test_confidence_finds_the_domain_of_digits(two_teachers, digits):
     """Over seeds, 0.89 with a spread of 0.02; chance is 0.5."""
     x, y = digits.test
@@ -221,6 +223,7 @@ def test_logits_survive_float16_and_other_temperatures():
         assert tf.reduce_max(tf.nn.softmax(z / temperature)[::2, 2:]) == 0
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_unlabelled_streams():
     """Keras' own Distiller, with a confident label map in the place of a teacher."""
     made, x = LabelMap(teachers(), CLASSES, "confidence"), images(64)

@@ -73,6 +73,7 @@ def test_loss_of_a_step_by_hand(name, smoothing):
     assert logs["robust_accuracy"] == pytest.approx(np.mean(s_adv.argmax(axis=-1) == y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_teacher_stays_as_it_was_and_the_student_learns_in_a_graph(name):
     trainer, (x, y) = made(OBJECTIVES[name], rate=0.05, run_eagerly=False), examples(16)
@@ -147,6 +148,7 @@ def test_iad_takes_the_students_clean_answer_as_it_is():
         np.testing.assert_allclose(old - new, gradient, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_features_join_every_method():
     losses = [th.SoftTarget(2.0), th.Feature("conv3", "conv3", weight=2.0)]
     for name, objective in OBJECTIVES.items():

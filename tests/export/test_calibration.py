@@ -155,6 +155,7 @@ def test_other_content_on_the_same_scale():
         calibration.check_alike(model, striped, smooth)
 
 
+@pytest.mark.slow
 def test_ranges_look_into_the_architectures():
     for name in ("depthwise", "resnet"):
         model = classifier(name)

@@ -74,6 +74,7 @@ def micro(content, stored):
     return np.array(outputs)
 
 
+@pytest.mark.slow
 def test_array_holds_the_file(folder):
     text = (folder / "model.cc").read_text()
     assert bytes(numbers(text, "g_model")) == int8().content

@@ -50,6 +50,7 @@ def test_recipes_are_these():
     assert {name for name, recipe in th.export.RECIPES.items() if not recipe.quantizer} == {*TYPES, "sparse"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", TYPES)
 def test_types_and_answers(recipe, model, artifacts):
     artifact, x = artifacts[recipe], images()

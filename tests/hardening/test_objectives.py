@@ -262,6 +262,7 @@ def test_all_objectives_are_tried():
     assert ALL.keys() == th.objectives.KNOWN.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_trainer_saved_and_loaded_goes_on_alike(name, tmp_path):
     attack, objective = ALL[name]()
@@ -303,6 +304,7 @@ def test_batch_normalisation_counts_one_pass_an_update(name):
     np.testing.assert_allclose(norm.moving_mean, [expected], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_rate_of_the_updates_in_a_graph():
     """Free training makes `replays` updates of a batch, every other objective one."""
     for name, make in ALL.items():

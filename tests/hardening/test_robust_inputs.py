@@ -22,6 +22,7 @@ from tfharden.errors import InputError
 # Kinds of models.
 
 
+@pytest.mark.slow
 def test_softmax_model_trains_as_its_logits_twin():
     x, y = examples(24)
     ends = [layers.Softmax(), layers.Activation("softmax")]

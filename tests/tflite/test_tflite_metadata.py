@@ -45,6 +45,7 @@ def with_entry(content, data, names=("tfharden",)):
     return bytes(builder.Output())
 
 
+@pytest.mark.slow
 def test_round_trip(content):
     made = extended(parse(content), metadata.pack(FACTS), ENDS)
     verify(made)

@@ -37,6 +37,7 @@ def constant(model, graph):
     return next(tensor for tensor in graph.tensors if tensor.buffer and model.buffers[tensor.buffer].data is not None)
 
 
+@pytest.mark.slow
 def test_valid_files_pass(tflite_folder):
     files = sorted(tflite_folder.glob("*.tflite"))
     assert len(files) == 6

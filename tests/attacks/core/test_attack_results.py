@@ -205,6 +205,7 @@ def test_restarts_start_elsewhere(early_exit):
         assert found == pytest.approx(1 - 0.75**restarts, abs=0.1)  # four standard deviations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", [Linf(0.2), L2(0.5), L1(1.0)])
 @pytest.mark.parametrize(
     "kind",
@@ -294,6 +295,7 @@ def test_many_chunks_equal_one(two_classes, monkeypatch):
     assert len(np.unique(starts.round(4), axis=0)) == 14
 
 
+@pytest.mark.slow
 def test_an_attack_leaves_weights_and_images_alone(digits, digits_model, digits_classifier):
     x, y = digits.test[0][:50].copy(), digits.test[1][:50].copy()
     before = [weight.copy() for weight in digits_model.get_weights()]

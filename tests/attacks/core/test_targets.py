@@ -47,6 +47,7 @@ def test_an_image_that_errs_already_still_has_to_reach_its_target():
     np.testing.assert_array_equal(result.distance > 0, [1, 0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", [Linf(0.1, WIDE), L2(0.3, WIDE), Linf(0.15)])
 def test_of_two_classes_the_other_is_reached_as_the_closed_form_says(two_classes, threat):
     y = true_labels()
@@ -118,6 +119,7 @@ def test_runner_ups_find_what_the_nearest_class_hides():
     assert not MultiTargeted(attack, classes=1)(classifier, x, y).success.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 4, 6])
 @pytest.mark.parametrize("attack", [MarginPGD(Linf(0.1)), APGDDLR(Linf(0.1)), MIFGSM(Linf(0.1))])
 def test_runner_ups_try_as_many_targets_as_there_are(linear, classes, attack):

@@ -44,6 +44,7 @@ def examples(digits, digits_classifier):
     return digits_classifier, x[right], y[right]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("threat", "dual"),
     [(L2(70.0, WIDE), np.linalg.norm(SLOPE)), (Linf(20.0, WIDE), np.abs(SLOPE).sum())],
@@ -61,6 +62,7 @@ def test_on_a_linear_model_the_distance_approaches_that_of_the_hyperplane(two_cl
     np.testing.assert_allclose(fine.distance, fine.minimum, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", [L2(8.0), Linf(1.0)], ids=["l2", "linf"])
 def test_it_comes_as_near_as_an_attack_with_gradients(examples, threat):
     reference = MultiTargeted(FAB(threat, steps=40))(*examples).minimum
@@ -70,6 +72,7 @@ def test_it_comes_as_near_as_an_attack_with_gradients(examples, threat):
     assert ratio.min() > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "start"), [("l2", "other images"), ("linf", "own")])
 def test_it_comes_nearer_than_foolbox(digits_model, examples, norm, start):
     foolbox = pytest.importorskip("foolbox", reason="Foolbox comes with the extra [test]")

@@ -34,6 +34,7 @@ KINDS = [FGSM, BIM, functools.partial(BIM, steps=8), _long_steps(PGD), _long_ste
 NAMES = ["fgsm", "bim-10", "bim-8", "pgd", "pgd-margin"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
 @pytest.mark.parametrize("threat", [Linf(0.1, WIDE), Linf(0.15), L2(0.3, WIDE)], ids=["linf", "linf-box", "l2"])
 def test_a_linear_model_falls_as_far_as_the_closed_form_says(two_classes, kind, threat):
@@ -69,6 +70,7 @@ def test_without_a_radius_nothing_moves_and_accuracy_is_the_clean_one(two_classe
     assert not (result.gradients.any() or result.queries.any() or result.distance.any())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [Linf, functools.partial(L2, bounds=(0, 1))])
 def test_accuracy_falls_with_radius_steps_and_restarts(digits, digits_classifier, norm):
     x, y = digits.test[0][:200], digits.test[1][:200]
@@ -120,6 +122,7 @@ THREATS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 @pytest.mark.parametrize("early_exit", [True, False])
 def test_results_keep_ball_box_and_lattice(linear, threat, early_exit):

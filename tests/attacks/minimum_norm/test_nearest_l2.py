@@ -61,6 +61,7 @@ def test_two_classes_where_the_edges_of_the_box_are_in_the_way(linear, kind):
     _assert_shortest(result.minimum, expected)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("bounds", [(-1, 1), (0, 255), (-123.68, 151.06)])
 def test_lengths_grow_with_the_input_range(linear, kind, bounds):
@@ -73,6 +74,7 @@ def test_lengths_grow_with_the_input_range(linear, kind, bounds):
     assert low <= result.adversarial.min() <= result.adversarial.max() <= bounds[1]
 
 
+@pytest.mark.slow
 @BOTH
 def test_epsilon_decides_success_and_not_the_minimum(two_classes, kind):
     expected = np.abs(FLAT @ SLOPE + OFFSET) / np.linalg.norm(SLOPE)
@@ -99,6 +101,7 @@ def _nearest_of_three(x, target):
     return min(lengths)
 
 
+@pytest.mark.slow
 @BOTH
 def test_three_classes_with_and_without_a_target(linear, kind):
     classifier = linear(SHAPE, THREE)
@@ -118,6 +121,7 @@ def test_three_classes_with_and_without_a_target(linear, kind):
     np.testing.assert_allclose(each.minimum / to_each.min(axis=1), 1, atol=3e-3)
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_softmax_at_the_end_changes_nothing(linear, kind):
     plain = linear(SHAPE, 30 * WEIGHTS, [0, 30 * OFFSET])  # so sure that probabilities round to 0 and 1
@@ -128,6 +132,7 @@ def test_a_softmax_at_the_end_changes_nothing(linear, kind):
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("lattice", [1 / 255, 1 / 16, 0.3])
 def test_what_counts_is_what_the_device_receives(two_classes, kind, lattice):
@@ -179,6 +184,7 @@ def test_clean_errors_cost_nothing(two_classes, kind):
     assert (result.gradients[15:] > 0).all()
 
 
+@pytest.mark.slow
 @BOTH
 def test_what_lies_within_epsilon_may_be_left_alone(two_classes, kind):
     expected = np.abs(FLAT @ SLOPE + OFFSET) / np.linalg.norm(SLOPE)
@@ -197,6 +203,7 @@ def test_what_lies_within_epsilon_may_be_left_alone(two_classes, kind):
     np.testing.assert_allclose(early.gradients[others].sum(), late.gradients[others].sum(), rtol=0.1)
 
 
+@pytest.mark.slow
 @BOTH
 def test_equal_calls_give_equal_images(digits, digits_classifier, kind):
     x, y = digits.test[0][:20], digits.test[1][:20]
@@ -207,6 +214,7 @@ def test_equal_calls_give_equal_images(digits, digits_classifier, kind):
     np.testing.assert_allclose(alone, first.minimum[:5], rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_both_find_the_same_on_digits(digits, digits_classifier):
     x, y = digits.test[0][:40], digits.test[1][:40]
     for targets in (None, (y + 3) % 10):
@@ -220,6 +228,7 @@ def test_both_find_the_same_on_digits(digits, digits_classifier):
         assert np.mean(np.abs(ratio - 1) < 0.02) > 0.9
 
 
+@pytest.mark.slow
 @BOTH
 def test_targets_are_farther_than_any_error(digits, digits_classifier, kind):
     x, y = digits.test[0][:30], digits.test[1][:30]

@@ -299,6 +299,7 @@ def test_nothing_to_search(threat):
     assert run(threat=threat).keys() == {"scores", "randomness", "inference mode"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", [th.L2(0.1), th.L1(0.3)])
 def test_other_norms(threat):
     found = run(threat=threat)
