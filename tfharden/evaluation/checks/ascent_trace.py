@@ -1,7 +1,8 @@
 """Ascent trace: a projected gradient ascent of which every iterate is shown to the classifier itself."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,12 +15,32 @@ from tfharden.classifiers import Classifier
 from tfharden.losses import Loss
 from tfharden.threats import Threat
 
-if TYPE_CHECKING:
-    from tfharden.evaluation.checks.context import CheckContext
-
 # Steps, each of 2.5 * epsilon / steps: a random start may be 2 * epsilon from the corner that it climbs to. With 40 the
 # loss of sound models still moves at the end.
 STEPS, CROSSINGS = 100, 2.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CheckImages:
+    """Images that a check may attack.
+
+    Attributes:
+        classifier: what was evaluated.
+        x: images as it receives them, `[n, ...]`.
+        y: true labels, `[n]`.
+        threat: as the classifier meets it.
+        seed: of all random numbers.
+    """
+
+    classifier: Classifier
+    x: np.ndarray
+    y: np.ndarray
+    threat: Threat
+    seed: int = 0
+
+    def rng(self, *key: int) -> np.random.Generator:
+        """Random numbers of one check."""
+        return np.random.default_rng([self.seed % 2**32, *key])
 
 
 class AscentTrace(NamedTuple):
@@ -34,7 +55,7 @@ class AscentTrace(NamedTuple):
 
 
 def trace_ascent(
-    context: "CheckContext",
+    context: CheckImages,
     loss: Loss,
     *,
     steps: int = STEPS,
@@ -42,10 +63,10 @@ def trace_ascent(
     crossings: float = CROSSINGS,
     at_random: bool = True,
 ) -> AscentTrace:
-    """The ascent of `loss` from the context's images.
+    """The ascent of `loss` from the images.
 
     Args:
-        context: with a classifier that gives gradients.
+        context: images, with a classifier that gives gradients.
         loss: per-example loss.
         steps: number of steps, all of one length.
         radius: of the ball, in units of epsilon.

@@ -12,7 +12,7 @@ from tfharden.classifiers import Classifier
 from tfharden.data.examples import Examples
 from tfharden.errors import InputError
 from tfharden.evaluation.attack_run import AttackRun
-from tfharden.evaluation.checks.ascent_trace import CROSSINGS, AscentTrace, trace_ascent
+from tfharden.evaluation.checks.ascent_trace import CROSSINGS, AscentTrace, CheckImages, trace_ascent
 from tfharden.evaluation.results import TwinResult
 from tfharden.losses import cross_entropy, difference_of_logits_ratio, margin
 from tfharden.threats import Threat
@@ -35,24 +35,14 @@ class Verdict(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CheckContext:
-    """A classifier, some images of its evaluation, and the attacks on all of its images.
+class CheckContext(CheckImages):
+    """Some images of an evaluation, and the attacks on all of its images.
 
     Attributes:
-        classifier: what was evaluated.
-        x: images as it receives them, `[n, ...]`.
-        y: true labels, `[n]`.
-        threat: as the classifier meets it.
-        seed: of all random numbers.
         all_runs: the attacks on all images.
         twin: agreement of a file's twin with the interpreter; None if the classifier is no file.
     """
 
-    classifier: Classifier
-    x: np.ndarray
-    y: np.ndarray
-    threat: Threat
-    seed: int = 0
     all_runs: Sequence[AttackRun] = ()
     twin: TwinResult | None = None
 
@@ -83,10 +73,6 @@ class CheckContext:
     def has_ball(self) -> bool:
         """Whether there is a ball to search, in a norm that gradients can be followed in."""
         return self.threat.epsilon > 0 and self.threat.norm in Attack.norms
-
-    def rng(self, *key: int) -> np.random.Generator:
-        """Random numbers of one check."""
-        return np.random.default_rng([self.seed % 2**32, *key])
 
     @functools.cached_property
     def logits(self) -> np.ndarray:
