@@ -14,6 +14,7 @@ DOCS = pathlib.Path(__file__).parents[1] / "docs"
 MADE = {"distillation": "student.keras", "compression": "small.tflite", "export": "student_int8.tflite"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", MADE)
 def test_first_example(guide, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -33,6 +34,7 @@ EXTENSIONS = re.findall(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("title", "code"), EXTENSIONS, ids=[title for title, _ in EXTENSIONS])
 def test_extension(title, code, capsys):
     assert len(code.splitlines()) <= 40

@@ -38,7 +38,7 @@ def test_types_are_packaged():
     assert all((package / name).is_file() for name in ("py.typed", "__init__.pyi"))
     code = "import setuptools; setuptools.setup = lambda **given: print(given['package_data'], given['package_dir'])"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nexec(open('setup.py').read())"],
+        [sys.executable, "-c", f"{code}\nimport runpy; runpy.run_path('setup.py')"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -46,11 +46,11 @@ def test_types_are_packaged():
     )
     assert "'*': ['*.pyi']" in done.stdout
     assert "'tfharden': ['py.typed']" in done.stdout
-    assert done.stdout.strip().endswith(
-        "{'': '.'}"
-    )  # so that an editable install is a path, which comes before a folder
+    # So that an editable install is a path, which comes before a folder.
+    assert done.stdout.strip().endswith("{'': '.'}")
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_same_name_does_not_hide_the_package(tmp_path):
     """As beside a clone that is called tfharden."""
     (tmp_path / "tfharden" / "docs").mkdir(parents=True)

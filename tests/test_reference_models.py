@@ -40,6 +40,7 @@ def test_card(card):
     assert told["gradients a training image"] == str(epochs * (steps + updates))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
 def test_accuracy_is_that_of_the_card(card):
     """Clean accuracy to the image, and accuracy under FGSM within one, since it hangs by rounding."""

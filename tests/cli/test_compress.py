@@ -46,6 +46,7 @@ def values(model):
     return [len(np.unique(kernel)) for kernel in kernels(model).values()]
 
 
+@pytest.mark.slow
 def test_all_of_it(run, source, tmp_path, capsys):
     """Pruned and clustered kernels stay so in the quantised model, whose file is of integers."""
     out = tmp_path / "compressed.keras"
@@ -62,6 +63,7 @@ def test_all_of_it(run, source, tmp_path, capsys):
     assert not out.with_name("compressed.keras.unfinished").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "check"),
     [
@@ -80,6 +82,7 @@ def test_one_way_alone(flags, check, run, source, tmp_path):
     assert check(th.load_model(out))
 
 
+@pytest.mark.slow
 def test_killed_in_the_second_training(run, source, tmp_path, monkeypatch):
     """What was done is not done again, and the result is that of an uninterrupted run."""
     flags = [*TINY, f"--model={source}", "--sparsity=0.5", "--quantize", "--overwrite"]

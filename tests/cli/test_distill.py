@@ -106,6 +106,7 @@ def test_labels_and_answers(teacher, digits, tmp_path):
     np.testing.assert_array_equal(labelled.labels, digits.train[1])
 
 
+@pytest.mark.slow
 def test_the_best_temperature_is_taken(teacher, made, tmp_path, capsys, monkeypatch):
     """The sweep is killed after its first trial, and goes on from there."""
     accuracies = {1.0: 0.2, 2.0: 0.6}
@@ -163,6 +164,7 @@ def test_the_better_of_equals():
     assert [temperature_search.best(trials, by).temperature for by in ("clean", "robust")] == [1, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

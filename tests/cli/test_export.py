@@ -37,6 +37,7 @@ def made(tmp_path):
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["dynamic", "int8-float", "aeq-int8"])  # with and without calibration images
 def test_a_recipe(recipe, run, tmp_path, capsys, digits):
     if th.export.RECIPES[recipe].quantizer:
@@ -66,6 +67,7 @@ def test_a_recipe(recipe, run, tmp_path, capsys, digits):
     assert manifest.evaluation["accuracy"] == right / 60
 
 
+@pytest.mark.slow
 def test_options(run, tmp_path):
     run("--dynamic_batch", "--per_tensor_dense")
     manifest = Manifest.load(tmp_path / "out" / "model.json")
@@ -110,6 +112,7 @@ def test_an_export_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
     assert made(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_process_tells_a_loop_in_one_line(tmp_path):
     """Where TensorFlow's calibrator would end it."""
     inputs = keras.Input((8, 8, 1))

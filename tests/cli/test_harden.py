@@ -52,6 +52,7 @@ def test_every_method_by_name(name, source, digits):
     assert trainer.evaluation_attack == th.attacks.PGD(th.Linf(0.1), steps=2)
 
 
+@pytest.mark.slow
 def test_what_surrounds_training(source, tmp_path, monkeypatch, capsys):
     """Held-out images, averaged weights, perturbed weights, a growing radius, TensorBoard, a model to go on from."""
     seen = {}
@@ -84,6 +85,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     out, whole = tmp_path / "killed.keras", tmp_path / "whole.keras"
     flags = [*TINY, "--epochs=5", "--objective=trades", "--average=0.9", "--ramp_epochs=2", "--held_out=50"]
@@ -147,6 +149,7 @@ def test_flags_that_do_not_go_together(flags, expected, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_ends_with_one_line(tmp_path):
     out = tmp_path / "model.keras"
     done = run_tool("harden", *TINY, "--learning_rate=1e30", f"--output={out}")

@@ -44,6 +44,7 @@ def one_line(done, status):
     return line
 
 
+@pytest.mark.slow
 def test_distill_teaches_a_smaller_model(folder, teacher):
     path = folder / "student.keras"
     flags = ["--width=2", "--features=conv3:conv3,conv2:conv2", "--temperature=2", "--label_weight=0.5"]
@@ -53,6 +54,7 @@ def test_distill_teaches_a_smaller_model(folder, teacher):
     assert student.output_shape == model.output_shape == (None, 10)
 
 
+@pytest.mark.slow
 def test_evaluate_attacks_a_model_and_its_file(folder, teacher, int8, capsys):
     out = folder / "report"
     flags = [f"--model={teacher}", f"--model={int8}", "--attacks=bim,linearity,square", "--steps=2", "--queries=5"]
@@ -157,6 +159,7 @@ def test_bad_input_is_named_in_one_line(make, expected, folder, teacher, int8, n
     assert not out.exists() or not any(out.iterdir())
 
 
+@pytest.mark.slow
 def test_a_file_is_attacked_alone_where_its_kernels_have_a_twin(folder, int8):
     flags = [f"--model={int8}", "--attacks=pgd", "--steps=2", "--num_examples=30", f"--output_dir={folder / 'alone'}"]
     with pytest.raises(th.InputError, match="--surrogate"):

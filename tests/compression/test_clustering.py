@@ -52,6 +52,7 @@ def test_kernels_are_those_of_tfmot(initialiser, keep_zeros):
         np.testing.assert_array_equal(ours[kernel == 0], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("initialiser", INITIALISERS)
 def test_few_values_within_an_adversarial_training(initialiser):
     model = cnn()
@@ -89,6 +90,7 @@ def test_clusters_move_by_the_mean_of_their_gradients():
     np.testing.assert_allclose(layer.kernel, start - 0.1 * means[index], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_zeros_of_pruning_stay():
     model = cnn()
     fitted(th.RobustModel(model), Pruning(model, constant_sparsity(0.5, frequency=1)), epochs=1)

@@ -46,6 +46,7 @@ DOMAINS = np.array([0, 1, 1, 0, 1, 0, 0, 1])
 LABELS = np.array([0, 2, 4, 1, 3, 1, 0, 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("domain_from", "y"), [("labels", LABELS), ("stream", DOMAINS)])
 def test_domains_from_labels_and_from_the_stream(domain_from, y):
     """KL(p || q) = KL(P || Q) + sum_k P_k KL(p_k || q_k), with P 0 or 1."""
@@ -61,6 +62,7 @@ def test_domains_from_labels_and_from_the_stream(domain_from, y):
     assert logs["accuracy"] == pytest.approx(np.mean(answers == y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [RSLAD(), AdaAD(0.5)])
 @pytest.mark.parametrize(("domain_from", "y"), [("labels", LABELS), ("stream", DOMAINS), ("confidence", None)])
 def test_robust_methods_with_merged_teachers(objective, domain_from, y):
@@ -165,6 +167,7 @@ def test_models_with_several_outputs():
     assert made.student is pupil
 
 
+@pytest.mark.slow
 def test_a_student_in_half_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:

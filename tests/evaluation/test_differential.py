@@ -29,6 +29,7 @@ def tilted():
     return linear(kernel + 0.1 * np.random.default_rng(3).normal(size=kernel.shape), name="tilted")
 
 
+@pytest.mark.slow
 def test_four_numbers_for_each_attack_and_epsilon(tilted):
     source, (x, y) = linear(name="source"), examples(300)
     content = found([source, tilted], source, (x, y)).content["differential"]
@@ -55,6 +56,7 @@ def test_four_numbers_for_each_attack_and_epsilon(tilted):
     assert rows[-1]["evasive_rate"] >= rows[-2]["evasive_rate"] >= rows[-3]["evasive_rate"] > 0
 
 
+@pytest.mark.slow
 def test_a_float_file_does_not_evade_its_source_and_kernels_agree(files):
     models = [files / "float32.tflite", files / "int8.tflite"]
     exact, rounded = found(models, files / "linear.keras", examples(100)).content["differential"]["models"]

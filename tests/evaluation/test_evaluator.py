@@ -141,6 +141,7 @@ def test_labels_and_images_of_other_types_give_the_same():
 # Models without gradients.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
 def test_tflite_is_attacked_by_its_twin_or_by_transfer(files, recipe):
     x, y = examples()
@@ -167,6 +168,7 @@ def test_tflite_is_attacked_by_its_twin_or_by_transfer(files, recipe):
         assert found["bytes"] == path.stat().st_size
 
 
+@pytest.mark.slow
 def test_surrogate_is_the_last_keras_model_or_the_one_named(files):
     data, box = examples(20), th.TFLiteClassifier(files / "int8.tflite")
     one, two, other = (linear(name=name) for name in ("one", "two", "other"))
@@ -243,6 +245,7 @@ def test_minimum_norm_attacks_tell_the_median_over_what_was_right(tmp_path):
 # Names.
 
 
+@pytest.mark.slow
 def test_attacks_of_one_name_are_numbered_wherever_the_report_names_them(tmp_path):
     told = []
     attacks = [PGD(THREAT, steps=1), "fgsm", PGD(THREAT, steps=9), Square(THREAT, queries=5), PGD(THREAT, steps=3)]

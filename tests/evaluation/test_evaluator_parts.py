@@ -32,6 +32,7 @@ ATTACK_KEYS = {
 OPTIONAL_KEYS = {"fab": {"minimum_median"}, "autoattack": {"stages"}}
 
 
+@pytest.mark.slow
 def test_schema(full):
     found = full.content
     assert {file.name for file in full.folder.iterdir()} == {"report.json", "report.csv", "report.html"}

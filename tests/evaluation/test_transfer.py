@@ -100,6 +100,7 @@ def test_score_based_attacks_start_from_black_boxes_too(models):
     assert matrix.accuracy[2, 2] == pytest.approx(Square(THREAT, queries=20)(models[2], X, Y).robust_accuracy)
 
 
+@pytest.mark.slow
 def test_each_source_attacks_once_for_all_who_receive_the_same(models, monkeypatch):
     runs = []
     prepare = BIM._prepare
@@ -115,6 +116,7 @@ def test_each_source_attacks_once_for_all_who_receive_the_same(models, monkeypat
     assert runs == ["one"] * 3 + ["other"] * 3
 
 
+@pytest.mark.slow
 def test_a_file_on_its_lattice(digits, digits_model, tmp_path):
     export.to_tflite(digits_model, "int8", calibration=digits.train[0][:100]).save(tmp_path / "int8.tflite")
     digits_model.save(tmp_path / "source.keras")

@@ -11,6 +11,7 @@ from tfharden.export.mcu import arena, measure
 from tfharden.tflite import read
 
 
+@pytest.mark.slow
 @needs_micro
 def test_arena_is_what_tflite_micro_accepts():
     found, reason = measure(int8())
@@ -100,6 +101,7 @@ def test_nothing_is_measured_without_the_extra(monkeypatch):
         arena.run(int8(), digits().test[0][:1])
 
 
+@pytest.mark.slow
 def test_importing_loads_no_tflite_micro():
     code = "import sys, tfharden.export; sys.exit(any(name.startswith('tflite_micro') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -32,6 +32,7 @@ def test_recipes_are_these():
     assert {name for name, recipe in th.export.RECIPES.items() if recipe.quantizer} == set(TYPES)
 
 
+@pytest.mark.slow
 @QUANTIZER
 @pytest.mark.parametrize("recipe", TYPES)
 def test_types_and_answers(recipe, model, artifacts):

@@ -93,6 +93,7 @@ def test_value_of_the_epochs_end():
     assert_bit_identical(model.model.get_weights(), ends[best.epoch])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.9, 0.3])
 @pytest.mark.parametrize("backup_first", [True, False])
 def test_resumed_training_goes_on_comparing(tmp_path, value, backup_first):

@@ -91,6 +91,7 @@ def test_logged_accuracy_is_that_of_pgd():
     assert 0 < exactly[0] < 1
 
 
+@pytest.mark.slow
 def test_healthy_training_is_left_alone():
     x, y = separable()
     watched, plain = make(FGSM(THREAT)), make(FGSM(THREAT))
@@ -134,6 +135,7 @@ def test_overfitting_from_the_first_epoch_on(fall_back):
     assert "goes on with PGD" in str(told[0].message) if fall_back else "stops" in str(told[0].message)
 
 
+@pytest.mark.slow
 def test_drop(monkeypatch):
     monkeypatch.setattr(catastrophic_overfitting, "FOOLED_GAP", 2.0)
     x, y = separable()
@@ -196,6 +198,7 @@ def test_trains_on_pgd_from_the_next_step_on():
     assert np.abs(seen[2][1] - seen[1][1]).max() > RADIUS / 8
 
 
+@pytest.mark.slow
 def test_stops_when_pgd_falls_too():
     x, y = separable()
     trainer, diary = make(objective=th.objectives.NFGSM(THREAT)), Diary(1, 3)
@@ -229,6 +232,7 @@ def test_growing_radius_is_no_fall():
     assert accuracy[-1] < accuracy[0] - 0.05
 
 
+@pytest.mark.slow
 def test_fall_under_a_growing_radius():
     x, y = separable()
     trainer, diary = make(FGSM(THREAT), ramp_steps=100), Diary(2)

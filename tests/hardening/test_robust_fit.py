@@ -53,6 +53,7 @@ def test_metrics_start_anew_every_epoch():
         np.testing.assert_allclose(values, [epoch[key][0] for epoch in single], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_per_execution():
     x, y = examples(24)
     models = linear(), linear()

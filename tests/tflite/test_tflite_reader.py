@@ -14,6 +14,7 @@ from tfharden.tflite import read
 ROOT = pathlib.Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_facts_of_an_int8_file(tflite_folder):
     path = tflite_folder / "int8.tflite"
     file = read(path)
@@ -66,6 +67,7 @@ def test_files_that_are_no_classifiers(tflite_folder, tmp_path):
         assert path.name in str(caught.value)
 
 
+@pytest.mark.slow
 def test_reading_loads_no_native_code():
     code = "import sys, tfharden.tflite; sys.exit('ai_edge_litert.interpreter' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -18,6 +18,7 @@ def of_model(content, index, **changes):
     return Report(content | {"models": [content["models"][index]]} | changes)
 
 
+@pytest.mark.slow
 def test_a_report_with_every_part_is_saved_again_as_it_was(full, tmp_path):
     for path in (full.folder, full.folder / "report.json", str(full.folder)):
         loaded = Report.load(path)

@@ -26,6 +26,7 @@ def cosines(a, b):
     return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
+@pytest.mark.slow
 def test_of_real_numbers_they_are_those_of_the_source(digits, digits_network):
     x, y = digits.test[0][:50], digits.test[1][:50]
     twin = TwinClassifier(th.export.to_tflite(digits_network, "float32").file)

@@ -94,10 +94,12 @@ def inexact(found):
     return {case: agreement for case, agreement in found.items() if agreement != (1.0, 0.0)}
 
 
+@pytest.mark.slow
 def test_signed():
     assert inexact(compared(CASES, BOTH)) == {}
 
 
+@pytest.mark.slow
 def test_unsigned():
     options = {"recipe": "uint8", "per_channel": False}
     assert inexact(compared(chosen(*NOT_UNSIGNED, "RESIZE_BILINEAR"), BOTH, **options)) == {}
@@ -105,6 +107,7 @@ def test_unsigned():
     assert inexact(compared(resized, ("xnnpack",), **options)) == {}
 
 
+@pytest.mark.slow
 def test_sixteen_bits():
     found = compared(chosen(*NOT_16), BOTH, recipe="int16x8")
     assert inexact({case: agreement for case, agreement in found.items() if case[1] == "reference"}) == {}
@@ -112,6 +115,7 @@ def test_sixteen_bits():
     assert all(exact > 0.99 and largest <= 1 for exact, largest in found.values()), inexact(found)
 
 
+@pytest.mark.slow
 def test_real():
     found = compared(CASES, BOTH, recipe="float32")
     assert {case: agreement for case, agreement in found.items() if agreement[0] != 1.0} == {}

@@ -31,12 +31,14 @@ BOTH = ("xnnpack", "reference")
 INTEGERS = [("int8", True), ("int8", False), ("uint8", False), ("int16x8", True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "per_channel"), INTEGERS)
 def test_integers(recipe, per_channel):
     found = compared(LAYERS, BOTH, SHAPE, recipe, per_channel)
     assert {case: agreement for case, agreement in found.items() if agreement != (1.0, 0.0)} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic"])
 def test_real_numbers(recipe):
     found = compared(LAYERS, BOTH, SHAPE, recipe)
