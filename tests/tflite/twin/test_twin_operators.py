@@ -1,5 +1,6 @@
 """Every operator against the interpreter: integers to the bit, real numbers to rounding."""
 
+import pytest
 import tensorflow as tf
 
 from tests._helpers.twin_files import compared, file_of, images, weights
